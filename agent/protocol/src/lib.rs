@@ -1,1 +1,155 @@
-//! x
+//! What the host and the guest agent say to each other over vsock.
+//!
+//! Frames as in banger's other wires: a big-endian `u32` length and that many
+//! bytes of JSON, at most [`MAX_FRAME`]. The guest is hostile to the host and
+//! the host bounds everything it reads; the agent trusts the host.
+//!
+//! ```text
+//! boot:  agent -> host  CONFIG_PORT   Boot::Hello           host answers GuestConfig
+//!        agent -> host  CONFIG_PORT   Boot::Ready | Boot::Failed | Boot::Leaving   (no answer but an empty object)
+//! later: host  -> agent AGENT_PORT    AgentRequest          agent answers AgentResponse
+//! ```
+//!
+//! Every message to the host has a connection of its own.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the daemon listens (`v.sock_1024` beside Firecracker's vsock socket).
+pub const CONFIG_PORT: u32 = 1024;
+/// Where the agent listens in the guest.
+pub const AGENT_PORT: u32 = 1024;
+/// The longest frame either side reads.
+pub const MAX_FRAME: usize = 256 * 1024;
+
+/// From the agent to the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Boot {
+    /// "Who am I?", before root is mounted; repeated until answered.
+    Hello {
+        /// The agent's version.
+        agent: String,
+    },
+    /// The image's init runs and, where the image has an SSH server, it answers.
+    Ready {
+        /// Public host keys in `authorized_keys` form, to pin.
+        #[serde(rename = "hostKeys")]
+        host_keys: Vec<String>,
+        /// Whether an SSH server answered.
+        ssh: bool,
+    },
+    /// The boot can't go on.
+    Failed {
+        /// What the agent was doing, for a person.
+        stage: String,
+        /// Why it failed.
+        message: String,
+    },
+    /// The guest is about to end of its own accord.
+    Leaving {
+        /// How.
+        how: Leaving,
+    },
+}
+
+/// How a guest ends of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaving {
+    /// `poweroff` or `halt` in the guest.
+    Poweroff,
+    /// `reboot` in the guest.
+    Reboot,
+}
+
+/// Everything that is different from guest to guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestConfig {
+    /// The VM's name.
+    pub hostname: String,
+    /// The uid of the VM; written as the machine id without hyphens.
+    pub uid: String,
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// The default route.
+    pub gateway: Ipv4Addr,
+    /// For resolv.conf.
+    pub nameservers: Vec<Ipv4Addr>,
+    /// Search domain for resolv.conf: `vm`.
+    pub search: Vec<String>,
+    /// Whether there is a `/dev/vdb`, to be mounted at `/root`.
+    pub work_disk: bool,
+    /// Lines for `/root/.ssh/authorized_keys`.
+    pub authorized_keys: Vec<String>,
+    /// For `/etc/environment`.
+    pub env: BTreeMap<String, String>,
+    /// Files to write, root-owned, by absolute path.
+    pub files: Vec<GuestFile>,
+    /// The host's wall clock, nanoseconds since the epoch.
+    pub now_ns: u64,
+}
+
+/// A small file to be written in the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestFile {
+    /// Absolute path in the guest.
+    pub path: String,
+    /// Its bytes, as base64 (RFC 4648, padded).
+    pub base64: String,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// From the host to the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AgentRequest {
+    /// Is the agent there?
+    Ping,
+    /// Stop services, sync, unmount, then end the machine by a reboot
+    /// (with `reboot=k` that ends Firecracker; a poweroff only halts the guest).
+    Shutdown {
+        /// After so many seconds the agent forces it: sync, read-only remount, reboot.
+        #[serde(rename = "graceSeconds")]
+        grace_seconds: u32,
+    },
+    /// Sets the guest's clock.
+    SetClock {
+        /// Nanoseconds since the epoch.
+        #[serde(rename = "nowNs")]
+        now_ns: u64,
+    },
+    /// Replaces banger's authorized keys (a live change).
+    SetAuthorizedKeys {
+        /// All of them.
+        keys: Vec<String>,
+    },
+}
+
+/// From the agent to the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AgentResponse {
+    /// Done, or under way.
+    Ok,
+    /// To `Ping`.
+    Pong {
+        /// The agent's version.
+        agent: String,
+        /// Seconds since the guest's boot.
+        #[serde(rename = "uptimeSeconds")]
+        uptime_seconds: u64,
+    },
+    /// It can't.
+    Error {
+        /// Why, for a person.
+        message: String,
+    },
+}

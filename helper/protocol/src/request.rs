@@ -1,0 +1,143 @@
+//! The closed set of operations. `ensure-*` and `remove-*` are idempotent;
+//! what they answer is [`crate::Response`].
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DiskRole, LoopNumber, Sectors, Slot, Version, VmUid};
+
+/// One operation. Descriptors that it takes are named with it, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "op",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+pub enum Request {
+    /// The first request of every connection.
+    Hello {
+        /// What the client speaks.
+        version: Version,
+    },
+    /// Everything of ours that the kernel and systemd hold, and what looks like it. Reads only.
+    Inventory {},
+    /// The bridge with its gateway address, from the install metadata.
+    EnsureBridge {},
+    /// A tap on the bridge, its alias the uid, its user the VMM's uid.
+    EnsureTap {
+        /// The VM.
+        uid: VmUid,
+        /// Gives name and user.
+        slot: Slot,
+    },
+    /// Removes the tap if its alias is the uid.
+    RemoveTap {
+        /// The VM that the alias must carry.
+        uid: VmUid,
+        /// Gives the name.
+        slot: Slot,
+    },
+    /// A loop device over the file. Descriptors: the disk file.
+    EnsureLoop {
+        /// The VM.
+        uid: VmUid,
+        /// What it is for; `base` is attached read-only.
+        role: DiskRole,
+    },
+    /// Detaches the loop device if its tag is `banger/<uid>/<role>`, and
+    /// answers only once the kernel has let go of the file.
+    RemoveLoop {
+        /// The VM that the tag must carry.
+        uid: VmUid,
+        /// The role that the tag must carry.
+        role: DiskRole,
+        /// The device.
+        device: LoopNumber,
+    },
+    /// The root disk: a read-only origin (the base, zeros behind it) and a
+    /// persistent snapshot with overflow support on top.
+    EnsureDm {
+        /// The VM; both loops must carry its tag.
+        uid: VmUid,
+        /// The loop over the image.
+        base: LoopNumber,
+        /// The loop over the copy-on-write store.
+        cow: LoopNumber,
+        /// Size of the root disk; at least the base's.
+        size: Sectors,
+    },
+    /// Removes snapshot and origin if their dm UUIDs carry the uid.
+    RemoveDm {
+        /// The VM.
+        uid: VmUid,
+    },
+    /// Forwarding and masquerade for exactly these guests; the whole table is replaced.
+    EnsureNat {
+        /// Guests that may reach beyond the host.
+        guests: BTreeSet<Slot>,
+    },
+    /// A fresh jail and a transient service that runs the jailer in it.
+    /// Descriptors: kernel, initrd, serial log (open for appending).
+    StartVmm {
+        /// The VM.
+        uid: VmUid,
+        /// Gives the VMM's uid and gid.
+        slot: Slot,
+        /// Memory of the guest in MiB; the unit gets an overhead on top.
+        memory_mib: u32,
+        /// Processors of the guest.
+        vcpus: u8,
+        /// Whether the loop tagged `work` joins the jail as a drive.
+        work_disk: bool,
+    },
+    /// Kills every process of the VMM's unit and answers once they are gone.
+    KillVmm {
+        /// The VM.
+        uid: VmUid,
+    },
+    /// Waits until the VMM has exited.
+    WaitVmm {
+        /// The VM.
+        uid: VmUid,
+        /// How long, in milliseconds; capped by the helper at 60,000.
+        timeout_ms: u32,
+    },
+    /// Removes jail, sockets and the failed unit of a VMM that isn't running.
+    RemoveVmm {
+        /// The VM.
+        uid: VmUid,
+    },
+}
+
+impl Request {
+    /// The operation's name on the wire.
+    pub const fn op(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Inventory {} => "inventory",
+            Self::EnsureBridge {} => "ensure-bridge",
+            Self::EnsureTap { .. } => "ensure-tap",
+            Self::RemoveTap { .. } => "remove-tap",
+            Self::EnsureLoop { .. } => "ensure-loop",
+            Self::RemoveLoop { .. } => "remove-loop",
+            Self::EnsureDm { .. } => "ensure-dm",
+            Self::RemoveDm { .. } => "remove-dm",
+            Self::EnsureNat { .. } => "ensure-nat",
+            Self::StartVmm { .. } => "start-vmm",
+            Self::KillVmm { .. } => "kill-vmm",
+            Self::WaitVmm { .. } => "wait-vmm",
+            Self::RemoveVmm { .. } => "remove-vmm",
+        }
+    }
+
+    /// How many descriptors must come with it.
+    pub const fn descriptors(&self) -> usize {
+        match self {
+            Self::EnsureLoop { .. } => 1,
+            Self::StartVmm { .. } => 3,
+            _ => 0,
+        }
+    }
+}
