@@ -1,1 +1,20 @@
-//! x
+//! What banger decides, and nothing of how it does it: specs, admission,
+//! intent, observation, plan, status. No I/O, no clock, no runtime; what time
+//! it is and what the host holds come in as values.
+//!
+//! The route of one spec, one type per room and no way back:
+//!
+//! ```text
+//! bytes -> Manifest -> Validated -> Admitted -> Intent
+//!                                               Intent + Observed -> Plan -> Outcome -> Status
+//! ```
+
+pub mod api;
+pub mod diff;
+pub mod effect;
+pub mod intent;
+pub mod observed;
+pub mod plan;
+
+pub mod problem;
+pub mod seam;

@@ -1,0 +1,16 @@
+//! The nouns of `banger.dev/v1alpha1`, as people write and read them.
+
+pub mod image;
+pub mod meta;
+pub mod quantity;
+pub mod status;
+pub mod virtual_machine;
+
+pub use image::ImageSpec;
+pub use meta::{Kind, Metadata, Name};
+pub use quantity::Quantity;
+pub use status::{Condition, ConditionStatus};
+pub use virtual_machine::VirtualMachineSpec;
+
+/// The only version so far.
+pub const API_VERSION: &str = "banger.dev/v1alpha1";

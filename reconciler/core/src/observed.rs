@@ -1,0 +1,220 @@
+//! What the host holds, read once per pass. Three-valued throughout: a probe
+//! that failed is [`Presence::Unknown`], and nothing turns that into absence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use banger_protocol::inventory::{Exit, Process};
+use banger_protocol::{LoopNumber, Sectors, Slot, VmUid};
+
+use crate::intent::ImageDigest;
+
+/// There, not there, or not to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence<T> {
+    /// It was looked for and isn't there.
+    Absent,
+    /// It is there.
+    Present(T),
+    /// It could not be looked for, because of this.
+    Unknown(String),
+}
+
+impl<T> Presence<T> {
+    /// The thing, if it is there.
+    pub const fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(thing) => Some(thing),
+            _ => None,
+        }
+    }
+
+    /// Whether it is known not to be there.
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Why it can't be told.
+    pub fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// A VMM process and how far it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vmm {
+    /// The process.
+    pub process: Process,
+    /// What its API says.
+    pub instance: Instance,
+}
+
+/// Firecracker's instance state (`GET /`, `InstanceInfo.state`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// The process is there; the guest was never started.
+    NotStarted,
+    /// The guest runs.
+    Running,
+    /// The API gave no answer.
+    Unknown(String),
+}
+
+/// What the agent has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Guest {
+    /// Nothing yet.
+    #[default]
+    Silent,
+    /// It runs and answers.
+    Ready,
+    /// It reported that the boot can't go on.
+    Failed {
+        /// What it was doing.
+        stage: String,
+        /// Why.
+        message: String,
+    },
+    /// It answered before and doesn't now.
+    Lost(String),
+}
+
+/// The files of a VM in the state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskFile {
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// The snapshot device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// `/dev/dm-N`.
+    pub node: String,
+    /// Its size.
+    pub size: Sectors,
+    /// Out of space or invalid.
+    pub overflow: bool,
+}
+
+/// All that there is of one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedVm {
+    /// The running VMM.
+    pub vmm: Presence<Vmm>,
+    /// How the last one ended, where that is known.
+    pub exit: Option<Exit>,
+    /// Jail or unit left over, or in use.
+    pub jail: Presence<()>,
+    /// The tap, with its ifindex.
+    pub tap: Presence<u32>,
+    /// The loop over the image.
+    pub base_loop: Presence<LoopNumber>,
+    /// The loop over the copy-on-write store.
+    pub cow_loop: Presence<LoopNumber>,
+    /// The loop over the work disk.
+    pub work_loop: Presence<LoopNumber>,
+    /// The snapshot's origin.
+    pub origin: Presence<()>,
+    /// The snapshot.
+    pub root: Presence<Root>,
+    /// `root.cow`.
+    pub cow_file: Presence<DiskFile>,
+    /// `work.ext4`.
+    pub work_file: Presence<DiskFile>,
+    /// What the agent has said.
+    pub guest: Guest,
+}
+
+impl ObservedVm {
+    /// A VM that the host holds nothing of.
+    pub fn absent() -> Self {
+        Self {
+            vmm: Presence::Absent,
+            exit: None,
+            jail: Presence::Absent,
+            tap: Presence::Absent,
+            base_loop: Presence::Absent,
+            cow_loop: Presence::Absent,
+            work_loop: Presence::Absent,
+            origin: Presence::Absent,
+            root: Presence::Absent,
+            cow_file: Presence::Absent,
+            work_file: Presence::Absent,
+            guest: Guest::Silent,
+        }
+    }
+
+    /// A VM of which nothing can be told.
+    pub fn unknown(why: &str) -> Self {
+        fn u<T>(why: &str) -> Presence<T> {
+            Presence::Unknown(why.to_owned())
+        }
+        Self {
+            vmm: u(why),
+            exit: None,
+            jail: u(why),
+            tap: u(why),
+            base_loop: u(why),
+            cow_loop: u(why),
+            work_loop: u(why),
+            origin: u(why),
+            root: u(why),
+            cow_file: u(why),
+            work_file: u(why),
+            guest: Guest::Silent,
+        }
+    }
+
+    /// The first reason why something can't be told.
+    pub fn first_unknown(&self) -> Option<&str> {
+        self.vmm
+            .unknown()
+            .or_else(|| self.jail.unknown())
+            .or_else(|| self.tap.unknown())
+            .or_else(|| self.base_loop.unknown())
+            .or_else(|| self.cow_loop.unknown())
+            .or_else(|| self.work_loop.unknown())
+            .or_else(|| self.origin.unknown())
+            .or_else(|| self.root.unknown())
+            .or_else(|| self.cow_file.unknown())
+            .or_else(|| self.work_file.unknown())
+    }
+}
+
+/// `vm_alive`, the single source of truth for liveness: a VMM process that is
+/// provably this VM's is there. `None`: it can't be told.
+pub const fn vm_alive(vm: &ObservedVm) -> Option<bool> {
+    match vm.vmm {
+        Presence::Absent => Some(false),
+        Presence::Present(_) => Some(true),
+        Presence::Unknown(_) => None,
+    }
+}
+
+/// The whole host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Changes at every boot of the host.
+    pub boot_id: String,
+    /// Every VM that the host holds anything of, wanted or not.
+    pub vms: BTreeMap<VmUid, ObservedVm>,
+    /// What a VM that isn't in `vms` looks like: absent, or unknown where a
+    /// probe failed as a whole.
+    pub elsewhere: ObservedVm,
+    /// The bridge.
+    pub bridge: Presence<()>,
+    /// The guests that the NAT table lets out.
+    pub nat: Presence<BTreeSet<Slot>>,
+    /// Imported images in the state directory.
+    pub images: Presence<BTreeSet<ImageDigest>>,
+}
+
+impl Observed {
+    /// What is there of this VM.
+    pub fn vm(&self, uid: VmUid) -> &ObservedVm {
+        self.vms.get(&uid).unwrap_or(&self.elsewhere)
+    }
+}

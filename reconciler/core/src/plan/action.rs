@@ -1,0 +1,123 @@
+//! A plan, and what it says about each VM.
+
+use banger_protocol::VmUid;
+use serde::{Deserialize, Serialize};
+
+use super::{HostStep, ImageStep, Step};
+use crate::api::Name;
+use crate::effect::{Effect, FieldChange};
+
+/// The verbs, in the order in which they are carried out: removes before adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Everything of the VM goes.
+    Teardown,
+    /// It should run and doesn't, or half: what is left of it goes, its disks stay.
+    Demote,
+    /// It runs and should not, or should run otherwise: it is stopped.
+    Stop,
+    /// It is made and started.
+    Create,
+    /// It runs and is changed live.
+    Update,
+}
+
+/// What is to be done for one VM now. Steps run in order; the first failure ends them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmPlan {
+    /// The VM.
+    pub uid: VmUid,
+    /// Its name; the uid's text where only the host knows it.
+    pub name: String,
+    /// What.
+    pub verb: Verb,
+    /// Why, for a person: `the file is gone`, `the VMM is gone`.
+    pub reason: String,
+    /// The gravest effect of it on the guest.
+    pub effect: Effect,
+    /// How.
+    pub steps: Vec<Step>,
+}
+
+/// Something that is wanted and not done now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// The VM.
+    pub uid: VmUid,
+    /// Its name.
+    pub name: Name,
+    /// What for.
+    pub why: Why,
+}
+
+/// What a VM waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "reason",
+    rename_all = "PascalCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Why {
+    /// Something could not be observed.
+    ObservationFailed {
+        /// What the probe said.
+        message: String,
+    },
+    /// Its image isn't there (yet).
+    ImageNotReady {
+        /// Which, and what is the matter with it.
+        message: String,
+    },
+    /// It doesn't fit into the host's memory now.
+    InsufficientMemory {
+        /// How much is wanted and how much there is.
+        message: String,
+    },
+    /// Its VMM ended by itself; it is started again then.
+    CrashLoopBackOff {
+        /// Boot clock, milliseconds.
+        until_ms: u64,
+    },
+    /// An action failed; it is tried again then.
+    BackOff {
+        /// Boot clock, milliseconds.
+        until_ms: u64,
+    },
+    /// Changes that are taken at the next start.
+    RestartRequired {
+        /// They.
+        changes: Vec<FieldChange>,
+    },
+    /// Changes that wait for a person's word.
+    ConfirmationRequired {
+        /// They.
+        changes: Vec<FieldChange>,
+    },
+    /// The root disk is smaller than the image.
+    RootDiskTooSmall {
+        /// How large it must be at least.
+        message: String,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// For the host as a whole, before everything else.
+    pub host: Vec<HostStep>,
+    /// For images; they run beside the VMs.
+    pub images: Vec<ImageStep>,
+    /// For VMs: teardowns first, then demotions, then the rest.
+    pub vms: Vec<VmPlan>,
+    /// What is wanted and not done now.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.host.is_empty() && self.images.is_empty() && self.vms.is_empty()
+    }
+}

@@ -1,0 +1,161 @@
+//! The smallest things that execution can do. A step names everything that it
+//! needs, so that execution has nothing to decide, and is idempotent.
+
+use std::collections::BTreeSet;
+
+use banger_protocol::{DiskRole, Sectors, Slot, VmUid};
+
+use crate::api::Name;
+use crate::intent::ImageDigest;
+
+/// A step of the host as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostStep {
+    /// The bridge with its address.
+    EnsureBridge,
+    /// Forwarding for exactly these guests.
+    EnsureNat {
+        /// The guests that may go out.
+        guests: BTreeSet<Slot>,
+    },
+}
+
+/// A step of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageStep {
+    /// Reads the owner's files and puts an immutable copy into the state directory.
+    Import {
+        /// The image's uid.
+        uid: VmUid,
+        /// Its name.
+        name: Name,
+        /// The generation that is imported.
+        generation: u64,
+    },
+    /// Forgets the image object: its row goes.
+    Forget {
+        /// The image's uid.
+        uid: VmUid,
+        /// Its name.
+        name: Name,
+    },
+    /// Removes imported files that no object and no VM needs.
+    Remove {
+        /// Which.
+        digest: ImageDigest,
+    },
+}
+
+/// A step of one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Pins the image that the VM is made from, before anything is made of it.
+    PinImage {
+        /// Which.
+        image: ImageDigest,
+    },
+    /// The VM's directory and a sparse copy-on-write store, at least this long.
+    MakeRootDisk {
+        /// Size of the root disk that it must be able to hold wholly.
+        size: Sectors,
+    },
+    /// A sparse file with an empty ext4, or a longer one where it exists.
+    MakeWorkDisk {
+        /// Its size.
+        size: Sectors,
+    },
+    /// Puts a disk that is to be replaced into the trash.
+    TrashDisk {
+        /// Which.
+        role: DiskRole,
+    },
+    /// A loop device over a disk.
+    AttachLoop {
+        /// Which.
+        role: DiskRole,
+        /// For [`DiskRole::Base`], the image whose root file system it is.
+        image: Option<ImageDigest>,
+    },
+    /// Origin and snapshot.
+    EnsureRoot {
+        /// Size of the root disk.
+        size: Sectors,
+    },
+    /// The tap.
+    EnsureTap,
+    /// Jail and VMM process; its API answers afterwards.
+    StartVmm {
+        /// The image whose kernel and initrd it boots.
+        image: ImageDigest,
+    },
+    /// Gives Firecracker the machine and starts the guest. Afterwards the
+    /// applied spec is what was given.
+    BootGuest {
+        /// The image.
+        image: ImageDigest,
+    },
+    /// Opens and closes listeners so that exactly the spec's ports are published.
+    PublishPorts,
+    /// Gives the agent the spec's keys.
+    UpdateGuest,
+    /// Asks the guest to stop and waits until the VMM has exited, at most the grace period.
+    ShutDownGuest {
+        /// The grace period.
+        grace_seconds: u32,
+    },
+    /// Kills the VMM and waits until it is gone.
+    KillVmm,
+    /// Removes jail, sockets and failed unit.
+    RemoveVmm,
+    /// Removes the tap.
+    RemoveTap,
+    /// Removes snapshot and origin.
+    RemoveRoot,
+    /// Detaches a loop device.
+    DetachLoop {
+        /// Which.
+        role: DiskRole,
+    },
+    /// Writes down that the VMM ended: by itself (which counts for the crash
+    /// back-off) or because it was asked to.
+    RecordExit {
+        /// Nobody asked for it.
+        unexpected: bool,
+    },
+    /// Puts all disks into the trash, or removes them.
+    DropDisks {
+        /// Remove them.
+        purge: bool,
+    },
+    /// The teardown was observed: the row goes, and with it name and addresses.
+    Forget,
+}
+
+impl Step {
+    /// A few words for progress and events: `attaching the base loop`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::PinImage { .. } => "pinning the image".into(),
+            Self::MakeRootDisk { .. } => "making the root disk".into(),
+            Self::MakeWorkDisk { .. } => "making the work disk".into(),
+            Self::TrashDisk { role } => format!("moving the {} disk to the trash", role.as_str()),
+            Self::AttachLoop { role, .. } => format!("attaching the {} loop", role.as_str()),
+            Self::EnsureRoot { .. } => "creating the snapshot".into(),
+            Self::EnsureTap => "creating the tap".into(),
+            Self::StartVmm { .. } => "starting Firecracker".into(),
+            Self::BootGuest { .. } => "booting the guest".into(),
+            Self::PublishPorts => "publishing ports".into(),
+            Self::UpdateGuest => "updating the guest".into(),
+            Self::ShutDownGuest { .. } => "shutting the guest down".into(),
+            Self::KillVmm => "killing Firecracker".into(),
+            Self::RemoveVmm => "removing the jail".into(),
+            Self::RemoveTap => "removing the tap".into(),
+            Self::RemoveRoot => "removing the snapshot".into(),
+            Self::DetachLoop { role } => format!("detaching the {} loop", role.as_str()),
+            Self::RecordExit { .. } => "recording the exit".into(),
+            Self::DropDisks { purge: true } => "removing the disks".into(),
+            Self::DropDisks { purge: false } => "moving the disks to the trash".into(),
+            Self::Forget => "releasing name and addresses".into(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the daemon answers.
+
+use banger_core::api::status::Object;
+use banger_core::api::{Kind, Name};
+use banger_core::diff::DiffReport;
+use banger_core::problem::Problem;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "response",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
+pub enum Response {
+    /// To `Version`.
+    Version {
+        /// The daemon's.
+        daemon: String,
+        /// The helper's protocol, or why it can't be told.
+        helper: Result<String, String>,
+        /// Whether this daemon runs on the simulated host.
+        simulated: bool,
+    },
+    /// To `List` and `Watch`: all that match, by name.
+    Objects {
+        /// They.
+        objects: Vec<Object>,
+        /// Documents that are not accepted.
+        problems: Vec<Problem>,
+    },
+    /// To `Diff`.
+    Diff {
+        /// What would happen.
+        report: Box<DiffReport>,
+    },
+    /// To `Sync`.
+    Synced {
+        /// Every object that the directories declare, with the generation that was admitted.
+        admitted: Vec<Admitted>,
+        /// Documents that are not accepted.
+        problems: Vec<Problem>,
+    },
+    /// To `Events`.
+    Event {
+        /// One.
+        event: Event,
+    },
+    /// It is done.
+    Done {},
+    /// It can't be done.
+    Error {
+        /// For programs; decides the exit code.
+        code: Code,
+        /// What failed, on which object, why.
+        message: String,
+        /// What to do.
+        remedy: Option<String>,
+    },
+}
+
+impl Response {
+    /// Whether nothing follows it, for a request that doesn't follow or watch.
+    pub const fn is_last(&self) -> bool {
+        !matches!(self, Self::Event { .. })
+    }
+}
+
+/// An admitted object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admitted {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// Its uid.
+    pub uid: banger_protocol::VmUid,
+    /// The generation.
+    pub generation: u64,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// No such object.
+    NotFound,
+    /// It can't be done as things are (wrong state, a document still declares it).
+    Conflict,
+    /// The request is wrong.
+    Invalid,
+    /// The daemon failed.
+    Internal,
+}
+
+/// Something that happened to an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Grows by one with each event.
+    pub id: u64,
+    /// When it happened last.
+    pub time: Timestamp,
+    /// How often in a row.
+    pub count: u32,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// `Normal` or `Warning`.
+    pub severity: Severity,
+    /// One word in CamelCase.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
+}
+
+/// How grave an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Severity {
+    /// As it should be.
+    Normal,
+    /// Somebody may have to look.
+    Warning,
+}
