@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::virtual_machine::{Port, RunPolicy, UpdatePolicy};
-use crate::api::{ImageSpec, Metadata, Name, Quantity};
+use crate::api::{ImageSpec, Metadata, Name, Quantity, VirtualMachineSpec};
 
 /// A VM's spec in canonical form: every default filled in. Two documents that
 /// mean the same are equal here, and only a difference here moves the generation.
@@ -110,6 +110,16 @@ pub struct Deletion {
     pub purge: bool,
 }
 
+/// A start of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// The host's boot id.
+    pub boot_id: String,
+    /// Boot clock, milliseconds.
+    pub boot_ms: u64,
+}
+
 /// A run of failures, and when the next try is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -132,6 +142,9 @@ pub struct VmIntent {
     pub generation: u64,
     /// What is wanted.
     pub spec: VmSpec,
+    /// The document's own spec, defaults left out: a default that was pinned
+    /// stays pinned for as long as the document leaves its field out.
+    pub written: VirtualMachineSpec,
     /// What runs, or ran last; `None` before the first start.
     pub applied: Option<Applied>,
     /// What it was given.
@@ -146,6 +159,10 @@ pub struct VmIntent {
     pub confirmations: Vec<Confirmation>,
     /// Set once it is to go.
     pub deletion: Option<Deletion>,
+    /// When and in which boot of the host the guest was last started.
+    pub started: Option<Started>,
+    /// The guest announced its end and the run policy is content with that.
+    pub completed: bool,
     /// The VMM ended by itself so many times; when it may start again.
     pub crash: Backoff,
     /// Actions failed so many times; when they may be tried again.

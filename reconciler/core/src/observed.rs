@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use banger_protocol::inventory::{Exit, Process};
 use banger_protocol::{LoopNumber, Sectors, Slot, VmUid};
 
+use crate::api::virtual_machine::Port;
 use crate::intent::ImageDigest;
 
 /// There, not there, or not to be told.
@@ -79,6 +80,8 @@ pub enum Guest {
     },
     /// It answered before and doesn't now.
     Lost(String),
+    /// It announced that it is about to end of its own accord.
+    Leaving,
 }
 
 /// The files of a VM in the state directory.
@@ -126,6 +129,8 @@ pub struct ObservedVm {
     pub work_file: Presence<DiskFile>,
     /// What the agent has said.
     pub guest: Guest,
+    /// Ports that are published now, sorted; they live in the daemon's memory.
+    pub ports: Vec<Port>,
 }
 
 impl ObservedVm {
@@ -144,6 +149,7 @@ impl ObservedVm {
             cow_file: Presence::Absent,
             work_file: Presence::Absent,
             guest: Guest::Silent,
+            ports: Vec::new(),
         }
     }
 
@@ -165,6 +171,7 @@ impl ObservedVm {
             cow_file: u(why),
             work_file: u(why),
             guest: Guest::Silent,
+            ports: Vec::new(),
         }
     }
 
