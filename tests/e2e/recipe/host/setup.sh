@@ -1,0 +1,46 @@
+#!/bin/sh
+# Turns the freshly installed root file system $1 into the disposable host.
+# Beside this script lies files/, a tree that is copied over the root.
+set -eu
+root=$1
+here=$(dirname "$0")
+
+cp -r "$here/files/." "$root/"
+chmod 0755 "$root"/usr/local/lib/banger-e2e/* "$root/srv/internet/cgi-bin/source"
+
+echo test-host > "$root/etc/hostname"
+printf '127.0.0.1 localhost\n127.0.1.1 test-host\n::1 localhost\n' > "$root/etc/hosts"
+printf '/dev/vda / ext4 rw 0 0\n' > "$root/etc/fstab"
+printf '/dev/vdb /images ext4 ro,nofail,x-systemd.device-timeout=15s 0 0\n' >> "$root/etc/fstab"
+printf '/dev/vdc /payload ext4 ro,nofail,x-systemd.device-timeout=15s 0 0\n' >> "$root/etc/fstab"
+mkdir -p "$root/images" "$root/payload"
+
+chroot "$root" useradd --create-home --uid 1000 --shell /bin/bash owner
+chroot "$root" useradd --create-home --uid 1001 --shell /bin/bash stranger
+# The owner's user services start with the host and outlive a login.
+mkdir -p "$root/var/lib/systemd/linger"
+touch "$root/var/lib/systemd/linger/owner"
+
+# One host key is enough, and the quickest kind.
+rm -f "$root"/etc/ssh/ssh_host_rsa_key* "$root"/etc/ssh/ssh_host_ecdsa_key*
+
+chroot "$root" systemctl --quiet enable \
+    banger-e2e-network.service banger-e2e-internet.service banger-e2e-ready.service \
+    systemd-resolved.service ssh.service
+# What a disposable host doesn't need and software emulation makes slow.
+chroot "$root" systemctl --quiet mask \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer \
+    getty@tty1.service serial-getty@ttyS0.service \
+    systemd-networkd.service systemd-networkd-wait-online.service \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service \
+    systemd-pcrphase.service systemd-pcrphase-sysinit.service \
+    dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
+    networking.service keyboard-setup.service console-setup.service \
+    sys-fs-fuse-connections.mount systemd-timesyncd.service
+chroot "$root" systemctl set-default --quiet multi-user.target
+
+# A machine id of its own at each first boot, a resolver that is resolved.
+: > "$root/etc/machine-id"
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/var/cache/* "$root"/var/log/*.log

@@ -1,0 +1,216 @@
+//! The disposable host as tests use it: it dies with its handle, and with the
+//! test's process however that ends.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    accel,
+    artifacts::Artifacts,
+    cache::Cache,
+    console,
+    instance::{Instance, InstanceName, Options},
+    ssh::{Output, User},
+    stages::Stages,
+};
+
+/// How long a command may take unless the test says otherwise.
+const EXEC_LIMIT: Duration = Duration::from_secs(120);
+/// How often a scenario runs again because the host's own kernel died.
+const CRASH_RETRIES: u32 = 2;
+
+/// A running host. Dropping it kills QEMU and removes the disk.
+#[derive(Debug)]
+pub struct TestHost {
+    cache: Cache,
+    name: InstanceName,
+    instance: Instance,
+    stages: Stages,
+}
+
+impl TestHost {
+    /// Boots a fresh host with this directory's content at `/payload`, building
+    /// first what isn't cached. Names of hosts that run at once must differ.
+    ///
+    /// # Errors
+    /// It isn't up within 60 s, or a build step fails. Nothing is left running.
+    pub fn up(name: &str, payload: Option<&Path>) -> Result<Self> {
+        let options = Options {
+            payload: payload.map(Path::to_path_buf),
+            ..Options::default()
+        };
+        Self::up_with(name, options)
+    }
+
+    /// As `up`, with all options. `die_with_us` is always on.
+    ///
+    /// # Errors
+    /// As `up`.
+    pub fn up_with(name: &str, options: Options) -> Result<Self> {
+        let stages = Stages::default();
+        let cache = Cache::open()?;
+        let name: InstanceName = name
+            .parse()
+            .map_err(|rule| anyhow::anyhow!("{name:?} is no name of a host: {rule}"))?;
+        let artifacts = Artifacts::build(&cache, stages)?;
+        let choice = accel::choose(&cache, &artifacts.kernel, &artifacts.initrd)?;
+        let options = Options {
+            die_with_us: true,
+            ..options
+        };
+        let instance = Instance::up(
+            &cache,
+            &artifacts,
+            choice.accel,
+            &name,
+            &options,
+            stages,
+            None,
+        )?;
+        Ok(Self {
+            cache,
+            name,
+            instance,
+            stages,
+        })
+    }
+
+    /// Runs a shell command as that user, at most two minutes. A status other
+    /// than 0 is an answer, not an error; see [`Output::ok`].
+    ///
+    /// # Errors
+    /// The host is gone, or the time is up.
+    pub fn exec(&self, user: User, script: &str) -> Result<Output> {
+        self.exec_within(user, script, EXEC_LIMIT)
+    }
+
+    /// As `exec`, with another limit.
+    ///
+    /// # Errors
+    /// As `exec`.
+    pub fn exec_within(&self, user: User, script: &str, limit: Duration) -> Result<Output> {
+        let result = self.instance.ssh().exec(user.name(), script, limit);
+        let lost = match &result {
+            Ok(output) => output.status == 255,
+            Err(_) => true,
+        };
+        if lost && let Some(line) = self.crashed() {
+            bail!("the host's kernel died: {line}");
+        }
+        result
+    }
+
+    /// Copies a local file into the host, with its mode, as that user.
+    ///
+    /// # Errors
+    /// It can't be read or written.
+    pub fn push(&self, user: User, file: &Path, target: &str) -> Result<()> {
+        self.instance.ssh().push(user.name(), file, target)
+    }
+
+    /// Copies a file out of the host, as that user.
+    ///
+    /// # Errors
+    /// It can't be read or written.
+    pub fn pull(&self, user: User, source: &str, file: &Path) -> Result<()> {
+        self.instance.ssh().pull(user.name(), source, file)
+    }
+
+    /// The power cut. What was flushed survives on a durable disk.
+    ///
+    /// # Errors
+    /// The host isn't up again within 60 s.
+    pub fn reset(&mut self) -> Result<()> {
+        self.instance.reset(&self.cache, self.stages, None)
+    }
+
+    /// The console line that tells of the death of the host's own kernel, if it
+    /// has died (software SVM does that, rarely). QEMU's end without such a
+    /// line counts as well.
+    #[must_use]
+    pub fn crashed(&self) -> Option<String> {
+        let text = self.console();
+        if let Some(line) = console::death_in(&text) {
+            return Some(line.to_owned());
+        }
+        match self.instance.is_running() {
+            Ok(true) => None,
+            Ok(false) => Some("QEMU ended".to_owned()),
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+
+    /// All that the serial console has printed.
+    #[must_use]
+    pub fn console(&self) -> String {
+        console::read_from(&self.instance.console(), 0).unwrap_or_default()
+    }
+}
+
+impl Drop for TestHost {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let console = self.console();
+            let lines: Vec<_> = console.lines().collect();
+            let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+            eprintln!("--- host {}'s console ends with\n{tail}\n---", self.name);
+        }
+        let killed = self.instance.kill();
+        let removed = Instance::down(&self.cache, &self.name);
+        if let Err(error) = killed.and(removed.map(|_| ())) {
+            eprintln!("host {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// Runs a scenario on a fresh host, and again on another, at most twice more,
+/// if it failed *and* the host's own kernel died under it. Every such crash is
+/// printed, and a line is added to `host-crashes.log` in the cache. A failure
+/// on a living host is final.
+///
+/// # Errors
+/// Those of the scenario, or of the host's start. A panic goes on.
+pub fn scenario(
+    name: &str,
+    options: &Options,
+    steps: impl Fn(&mut TestHost) -> Result<()>,
+) -> Result<()> {
+    for attempt in 0.. {
+        let mut host = TestHost::up_with(name, options.clone())?;
+        let result = catch_unwind(AssertUnwindSafe(|| steps(&mut host)));
+        if matches!(result, Ok(Ok(()))) {
+            return Ok(());
+        }
+        match host.crashed() {
+            Some(line) if attempt < CRASH_RETRIES => {
+                eprintln!(
+                    "HOST CRASH {} in {name}, running it again: {line}",
+                    attempt + 1
+                );
+                record_crash(&host.cache, name, &line)?;
+            }
+            Some(_) | None => match result {
+                Ok(result) => return result,
+                Err(panic) => resume_unwind(panic),
+            },
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn record_crash(cache: &Cache, name: &str, line: &str) -> Result<()> {
+    let path = cache.file("host-crashes.log");
+    let mut log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    writeln!(log, "{name}: {line}").with_context(|| format!("cannot write {}", path.display()))
+}
