@@ -6,4 +6,5 @@
 //! cli  <- wire ->  controller
 //! ```
 
+pub mod store;
 pub mod wire;
