@@ -1,10 +1,16 @@
 //! What `diff` and `apply --dry-run` show: the difference between what is
 //! applied and what is desired, with the effect of each change.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::admit::{Admission, full};
 use crate::api::{Kind, Name};
-use crate::effect::{Effect, FieldChange};
+use crate::effect::{self, Effect, FieldChange};
+use crate::intent::{ImageIntent, Intents, VmIntent};
+use crate::observed::Observed;
+use crate::plan::{self, Clock, Plan, Verb, VmPlan, Why};
 use crate::problem::Problem;
 
 /// What would happen.
@@ -60,4 +66,183 @@ impl DiffReport {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// What would happen if `admission` were in force: the same admission, the
+/// same effects and the same plan that the loop goes by. `before` is what is
+/// in force now.
+pub fn report(
+    before: &Intents,
+    admission: &Admission,
+    observed: &Observed,
+    clock: Clock,
+) -> DiffReport {
+    let plan = plan::plan(&admission.intents, observed, clock);
+    let mut entries = Vec::new();
+    for image in admission.intents.images.values() {
+        entries.extend(image_entry(before.images.get(&image.uid), image));
+    }
+    for vm in admission.intents.vms.values() {
+        entries.extend(vm_entry(
+            before.vms.get(&vm.uid),
+            vm,
+            &admission.intents,
+            &plan,
+        ));
+    }
+    entries.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    DiffReport {
+        entries,
+        problems: admission.problems.clone(),
+    }
+}
+
+fn vm_entry(
+    before: Option<&VmIntent>,
+    vm: &VmIntent,
+    intents: &Intents,
+    plan: &Plan,
+) -> Option<DiffEntry> {
+    let action = plan.vms.iter().find(|action| action.uid == vm.uid);
+    let actions: Vec<String> = action.map(words).into_iter().collect();
+    let now = before.map(|before| {
+        before
+            .applied
+            .as_ref()
+            .map_or(&before.spec, |now| &now.spec)
+    });
+    let mut entry = DiffEntry {
+        kind: Kind::VirtualMachine,
+        name: vm.name().clone(),
+        change: Change::Create,
+        effect: action.map_or(Effect::Live, |action| action.effect),
+        fields: Vec::new(),
+        before: now.map(|spec| yaml(&full(spec))).unwrap_or_default(),
+        after: yaml(&full(&vm.spec)),
+        actions,
+        waits_for: None,
+    };
+    let Some(now) = now else { return Some(entry) };
+    if let Some(deletion) = &vm.deletion {
+        entry.change = Change::Delete;
+        entry.after.clear();
+        entry.effect = if deletion.purge {
+            Effect::LosesData
+        } else {
+            Effect::ReplaceRoot
+        };
+        return Some(entry);
+    }
+    entry.fields = if vm.applied.is_some() {
+        // Through the intent, so that an image of equal content counts as live.
+        let mut as_applied = vm.clone();
+        if let Some(applied) = &mut as_applied.applied {
+            applied.spec = now.clone();
+        }
+        effect::pending(&as_applied, intents)
+    } else {
+        effect::between(now, &vm.spec)
+            .into_iter()
+            // Nothing was made yet that a change could hurt.
+            .map(|change| FieldChange {
+                effect: Effect::Live,
+                disk: None,
+                ..change
+            })
+            .collect()
+    };
+    if entry.fields.is_empty() {
+        let action = action?;
+        entry.change = if vm.applied.is_none() {
+            Change::Create
+        } else {
+            Change::Repair
+        };
+        entry.effect = action.effect;
+        return Some(entry);
+    }
+    entry.change = Change::Modify;
+    entry.effect = entry
+        .fields
+        .iter()
+        .map(|field| field.effect)
+        .max()
+        .unwrap_or(Effect::Live);
+    entry.waits_for = waits_for(vm, plan);
+    Some(entry)
+}
+
+/// What a person has to say for the rest to be done.
+fn waits_for(vm: &VmIntent, plan: &Plan) -> Option<String> {
+    let whys = plan
+        .waiting
+        .iter()
+        .filter(|waiting| waiting.uid == vm.uid)
+        .map(|waiting| &waiting.why);
+    let mut flags = BTreeSet::new();
+    for why in whys {
+        match why {
+            Why::RestartRequired { .. } => {
+                flags.insert("--restart");
+            }
+            Why::ConfirmationRequired { changes } => {
+                for change in changes {
+                    flags.insert(match change.effect {
+                        Effect::LosesData => "--allow-data-loss",
+                        _ => "--replace-root",
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    if flags.is_empty() {
+        return None;
+    }
+    Some(flags.into_iter().collect::<Vec<_>>().join(" "))
+}
+
+fn image_entry(before: Option<&ImageIntent>, image: &ImageIntent) -> Option<DiffEntry> {
+    let change = match (before, &image.deletion) {
+        (_, Some(_)) => Change::Delete,
+        (None, None) => Change::Create,
+        (Some(before), None) if before.spec != image.spec => Change::Modify,
+        (Some(_), None) if image.imported.is_none() => Change::Create,
+        (Some(_), None) => return None,
+    };
+    let after = yaml(&image.spec);
+    Some(DiffEntry {
+        kind: Kind::Image,
+        name: image.name().clone(),
+        change,
+        effect: Effect::Live,
+        fields: Vec::new(),
+        before: before.map(|before| yaml(&before.spec)).unwrap_or_default(),
+        after: if change == Change::Delete {
+            String::new()
+        } else {
+            after
+        },
+        actions: match change {
+            Change::Delete => vec!["forget it; VMs that were made from it keep running".into()],
+            _ => vec!["import it".into()],
+        },
+        waits_for: None,
+    })
+}
+
+fn words(action: &VmPlan) -> String {
+    let verb = match action.verb {
+        Verb::Teardown => "teardown",
+        Verb::Demote => "demote",
+        Verb::Stop => "stop",
+        Verb::Create => "create",
+        Verb::Update => "update",
+    };
+    format!("{verb}: {}", action.reason)
+}
+
+/// A spec as a document would say it.
+fn yaml<T: Serialize>(spec: &T) -> String {
+    serde_yaml::to_string(spec).unwrap_or_default()
 }

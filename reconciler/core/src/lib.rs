@@ -9,12 +9,19 @@
 //!                                               Intent + Observed -> Plan -> Outcome -> Status
 //! ```
 
+pub mod admit;
 pub mod api;
+pub mod config;
 pub mod diff;
 pub mod effect;
 pub mod intent;
 pub mod observed;
+pub mod outcome;
 pub mod plan;
 
 pub mod problem;
+pub mod reading;
 pub mod seam;
+pub mod status;
+pub mod validate;
+pub mod vanish;

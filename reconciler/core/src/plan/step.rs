@@ -116,11 +116,10 @@ pub enum Step {
         /// Which.
         role: DiskRole,
     },
-    /// Writes down that the VMM ended: by itself (which counts for the crash
-    /// back-off) or because it was asked to.
+    /// Writes down that the VMM ended, or is about to because it is asked to.
     RecordExit {
-        /// Nobody asked for it.
-        unexpected: bool,
+        /// In which way.
+        ending: Ending,
     },
     /// Puts all disks into the trash, or removes them.
     DropDisks {
@@ -129,6 +128,17 @@ pub enum Step {
     },
     /// The teardown was observed: the row goes, and with it name and addresses.
     Forget,
+}
+
+/// How a VMM ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is asked to, or the host went down with it: neither good nor bad.
+    Asked,
+    /// The guest announced it and ended well.
+    Announced,
+    /// Nobody asked for it: it counts for the crash back-off.
+    Unexpected,
 }
 
 impl Step {

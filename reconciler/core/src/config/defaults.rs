@@ -1,0 +1,42 @@
+//! Defaults for what a VM's document leaves out.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::Quantity;
+use crate::api::virtual_machine::{RunPolicy, UpdatePolicy};
+
+/// Defaults for what a VM's document leaves out. They are pinned when a VM is
+/// first admitted; changing them later changes no VM that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct VmDefaults {
+    /// When it runs.
+    pub run_policy: RunPolicy,
+    /// Processors.
+    pub vcpus: u8,
+    /// Memory.
+    pub memory: Quantity,
+    /// Size of the root disk.
+    pub root_disk: Quantity,
+    /// Whether the guest may reach beyond the host.
+    pub nat: bool,
+    /// When changes that need a restart are taken.
+    pub update_policy: UpdatePolicy,
+    /// How long a guest gets to stop by itself, seconds.
+    pub termination_grace_period_seconds: u32,
+}
+
+impl Default for VmDefaults {
+    fn default() -> Self {
+        Self {
+            run_policy: RunPolicy::Always,
+            vcpus: 1,
+            memory: Quantity::from_mib(512),
+            root_disk: Quantity::from_mib(4096),
+            nat: true,
+            update_policy: UpdatePolicy::OnNextBoot,
+            termination_grace_period_seconds: 30,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `~/.config/banger/config.toml`.
+
+mod defaults;
+
+pub use defaults::VmDefaults;

@@ -1,0 +1,33 @@
+//! The host as a whole: the bridge, and who may go out.
+
+use std::collections::BTreeSet;
+
+use super::HostStep;
+use super::vm::wants_to_run;
+use crate::intent::Intents;
+use crate::observed::{Observed, Presence};
+
+pub(super) fn plan(intents: &Intents, observed: &Observed) -> Vec<HostStep> {
+    let mut steps = Vec::new();
+    let any = intents.vms.values().any(wants_to_run);
+    if any && observed.bridge.is_absent() {
+        steps.push(HostStep::EnsureBridge);
+    }
+    let guests: BTreeSet<_> = intents
+        .vms
+        .values()
+        .filter(|vm| vm.spec.nat && wants_to_run(vm))
+        .map(|vm| vm.allocation.slot)
+        .collect();
+    let stands = match &observed.nat {
+        Presence::Present(now) => *now == guests,
+        // Without a table nobody is let out, but nobody is kept from the
+        // host's own services either: as soon as a guest runs there is one.
+        Presence::Absent => !any,
+        Presence::Unknown(_) => true,
+    };
+    if !stands {
+        steps.push(HostStep::EnsureNat { guests });
+    }
+    steps
+}

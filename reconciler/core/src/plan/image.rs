@@ -1,0 +1,59 @@
+//! One image: imported once per generation, forgotten when it is to go.
+
+use super::{Clock, ImageStep, waiting_until};
+use crate::intent::{ImageDigest, ImageIntent, Intents};
+use crate::observed::{Observed, Presence};
+
+pub(super) fn plan(
+    image: &ImageIntent,
+    intents: &Intents,
+    observed: &Observed,
+    clock: Clock,
+    steps: &mut Vec<ImageStep>,
+) {
+    let (uid, name) = (image.uid, image.name().clone());
+    if image.deletion.is_some() {
+        if let Some(imported) = &image.imported
+            && !is_needed(&imported.digest, image, intents)
+            && holds(observed, &imported.digest) == Some(true)
+        {
+            steps.push(ImageStep::Remove {
+                digest: imported.digest.clone(),
+            });
+        }
+        steps.push(ImageStep::Forget { uid, name });
+        return;
+    }
+    let stands = image.imported.as_ref().is_some_and(|imported| {
+        // Unknown is not gone: an import that may be there isn't repeated.
+        imported.generation == image.generation && holds(observed, &imported.digest) != Some(false)
+    });
+    if !stands && waiting_until(&image.error, clock).is_none() {
+        steps.push(ImageStep::Import {
+            uid,
+            name,
+            generation: image.generation,
+        });
+    }
+}
+
+/// Whether the state directory holds it; `None`: it can't be told.
+fn holds(observed: &Observed, digest: &ImageDigest) -> Option<bool> {
+    match &observed.images {
+        Presence::Present(digests) => Some(digests.contains(digest)),
+        Presence::Absent => Some(false),
+        Presence::Unknown(_) => None,
+    }
+}
+
+fn is_needed(digest: &ImageDigest, going: &ImageIntent, intents: &Intents) -> bool {
+    let by_vm = intents.vms.values().any(|vm| {
+        let applied = vm.applied.as_ref().map(|applied| &applied.image);
+        vm.image.as_ref() == Some(digest) || applied == Some(digest)
+    });
+    let by_image = intents.images.values().any(|image| {
+        let has = image.imported.as_ref().map(|imported| &imported.digest);
+        image.uid != going.uid && has == Some(digest)
+    });
+    by_vm || by_image
+}

@@ -1,0 +1,456 @@
+//! One VM: what stands between what is there and what is wanted.
+//!
+//! ```text
+//! absent --create--> not started --(boot)--> running --stop--> absent
+//!    ^                    |                     |
+//!    |                    +--demote (half made) |
+//!    +----demote (exited, host rebooted)--------+   deletion: teardown, then forget
+//! ```
+
+use banger_protocol::{DiskRole, LoopNumber, Sectors};
+
+use super::action::{Plan, Verb, VmPlan, Waiting, Why};
+use super::{Clock, Ending, Step, waiting_until};
+use crate::api::virtual_machine::{RunPolicy, UpdatePolicy};
+use crate::effect::{self, Effect, Effective};
+use crate::intent::{Intents, PowerOverride, VmIntent};
+use crate::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
+
+/// What Firecracker itself needs beside the guest's memory.
+const VMM_OVERHEAD: u64 = 32 << 20;
+
+/// Whether the VM should be running, apart from back-offs and missing things.
+pub fn wants_to_run(vm: &VmIntent) -> bool {
+    vm.deletion.is_none()
+        && match (vm.power, vm.spec.run_policy) {
+            (PowerOverride::Stopped, _) => false,
+            (PowerOverride::Started, _) | (_, RunPolicy::Always) => true,
+            (_, RunPolicy::OnFailure) => !vm.completed,
+            (_, RunPolicy::Halted) => false,
+        }
+}
+
+pub(super) fn plan(
+    vm: &VmIntent,
+    intents: &Intents,
+    observed: &Observed,
+    clock: Clock,
+    memory: &mut u64,
+    plan: &mut Plan,
+) {
+    let mut case = Case {
+        vm,
+        intents,
+        here: observed.vm(vm.uid),
+        boot_id: &observed.boot_id,
+        network: &observed.bridge,
+        clock,
+        waiting: &mut plan.waiting,
+    };
+    if let Some(action) = case.decide(memory) {
+        plan.vms.push(action);
+    }
+}
+
+struct Case<'a> {
+    vm: &'a VmIntent,
+    intents: &'a Intents,
+    here: &'a ObservedVm,
+    boot_id: &'a str,
+    network: &'a Presence<()>,
+    clock: Clock,
+    waiting: &'a mut Vec<Waiting>,
+}
+
+impl Case<'_> {
+    fn decide(&mut self, memory: &mut u64) -> Option<VmPlan> {
+        if let Some(why) = self.here.first_unknown() {
+            return self.wait(Why::ObservationFailed {
+                message: why.to_owned(),
+            });
+        }
+        if let Some(until_ms) = waiting_until(&self.vm.error, self.clock) {
+            self.report_changes();
+            return self.wait(Why::BackOff { until_ms });
+        }
+        if self.vm.deletion.is_some() {
+            return Some(self.teardown());
+        }
+        if !wants_to_run(self.vm) {
+            self.report_held();
+            return self.stop();
+        }
+        match &self.here.vmm {
+            Presence::Present(vmm) => self.running(vmm),
+            // Unknown was dealt with above.
+            Presence::Absent | Presence::Unknown(_) => self.missing(memory),
+        }
+    }
+
+    /// Deletion: first everything that the kernel holds; once that has been
+    /// seen to be gone, the disks and the row.
+    fn teardown(&self) -> VmPlan {
+        let reason = match &self.vm.deletion {
+            Some(deletion) if deletion.explicit => "it was deleted",
+            _ => "its document is gone",
+        };
+        let purge = self
+            .vm
+            .deletion
+            .as_ref()
+            .is_some_and(|deletion| deletion.purge);
+        let mut steps = self.removals();
+        if steps.is_empty() {
+            steps = vec![Step::DropDisks { purge }, Step::Forget];
+        }
+        let effect = if purge {
+            Effect::LosesData
+        } else {
+            Effect::ReplaceRoot
+        };
+        self.action(Verb::Teardown, reason, effect, steps)
+    }
+
+    /// Not wanted running: off, with everything but its disks.
+    fn stop(&self) -> Option<VmPlan> {
+        let mut steps = self.removals();
+        if steps.is_empty() {
+            return None;
+        }
+        let reason = match self.vm.power {
+            PowerOverride::Stopped => "it was stopped with `banger vm stop`",
+            _ if self.vm.completed => "its run policy is OnFailure and it ended well",
+            _ => "its run policy is Halted",
+        };
+        if self.here.vmm.is_absent() {
+            steps.insert(0, self.record_exit());
+        }
+        Some(self.action(Verb::Stop, reason, Effect::Restart, steps))
+    }
+
+    fn running(&mut self, vmm: &Vmm) -> Option<VmPlan> {
+        match &vmm.instance {
+            Instance::NotStarted => {
+                return Some(self.action(
+                    Verb::Demote,
+                    "its start was not finished",
+                    Effect::Restart,
+                    self.removals(),
+                ));
+            }
+            Instance::Unknown(why) => {
+                let message = format!("Firecracker's API gave no answer: {why}");
+                return self.wait(Why::ObservationFailed { message });
+            }
+            Instance::Running => {}
+        }
+        let Some(applied) = &self.vm.applied else {
+            // It runs, and nothing says with what: the row was lost between
+            // the start and its record. Only a fresh start makes it known.
+            return Some(self.action(
+                Verb::Demote,
+                "its start was not recorded",
+                Effect::Restart,
+                self.removals(),
+            ));
+        };
+        let changes = effect::pending(self.vm, self.intents);
+        let effective = effect::effective(self.vm, self.intents);
+        let restart: Vec<_> = changes
+            .iter()
+            .filter(|change| change.effect == Effect::Restart)
+            .cloned()
+            .collect();
+        let auto = self.vm.spec.update_policy == UpdatePolicy::Auto && !restart.is_empty();
+        let asked = applied.restart_token < self.vm.restart_token;
+        let reason = if !effective.replace.is_empty() {
+            Some("a confirmed change replaces a disk")
+        } else if asked {
+            Some("a restart was asked for")
+        } else if auto {
+            Some("its update policy is Auto and a change needs a restart")
+        } else {
+            None
+        };
+        self.hold(&effective);
+        if let Some(reason) = reason {
+            let effect = if effective.replace.is_empty() {
+                Effect::Restart
+            } else {
+                Effect::ReplaceRoot
+            };
+            return Some(self.action(Verb::Stop, reason, effect, self.removals()));
+        }
+        if !restart.is_empty() {
+            self.waiting(Why::RestartRequired { changes: restart });
+        }
+        let mut steps = Vec::new();
+        if self.here.ports != self.vm.spec.ports {
+            steps.push(Step::PublishPorts);
+        }
+        if applied.spec.ssh_authorized_keys != self.vm.spec.ssh_authorized_keys
+            && self.here.guest == Guest::Ready
+        {
+            steps.push(Step::UpdateGuest);
+        }
+        if steps.is_empty() {
+            return None;
+        }
+        Some(self.action(Verb::Update, "its spec changed", Effect::Live, steps))
+    }
+
+    /// Wanted running, and no VMM.
+    fn missing(&mut self, memory: &mut u64) -> Option<VmPlan> {
+        let effective = effect::effective(self.vm, self.intents);
+        self.hold(&effective);
+        let wanted = Sectors::from_bytes(effective.spec.root_disk.bytes());
+        // A jail without a VMM: it ran, or nearly, and is gone.
+        if self.here.jail.present().is_some() {
+            let mut steps = vec![self.record_exit()];
+            steps.extend(self.removals());
+            let reason = if self.is_of_this_boot() {
+                "Firecracker is gone"
+            } else {
+                "the host was rebooted"
+            };
+            return Some(self.action(Verb::Demote, reason, Effect::Restart, steps));
+        }
+        // A snapshot that the next start can't use as it is.
+        let stale = self.here.root.present().is_some_and(|root| {
+            root.size != wanted || root.overflow || effective.replace.contains(&DiskRole::Cow)
+        });
+        if stale {
+            return Some(self.action(
+                Verb::Demote,
+                "its devices are not the ones that it needs",
+                Effect::Restart,
+                self.removals(),
+            ));
+        }
+        if let Some(until_ms) = waiting_until(&self.vm.crash, self.clock) {
+            return self.wait(Why::CrashLoopBackOff { until_ms });
+        }
+        if let Some(why) = self.network.unknown() {
+            return self.wait(Why::ObservationFailed {
+                message: why.to_owned(),
+            });
+        }
+        let Some(image) = effective.image.clone() else {
+            let message = match self.intents.image(&self.vm.spec.image) {
+                Some(_) => format!("image `{}` is not imported yet", self.vm.spec.image),
+                None => format!("no file declares an image `{}`", self.vm.spec.image),
+            };
+            return self.wait(Why::ImageNotReady { message });
+        };
+        if let Some(rootfs) = self.rootfs_size(&image)
+            && rootfs > effective.spec.root_disk
+        {
+            let message = format!(
+                "spec.rootDisk.size is {}, but image `{}` alone is {}: write at least that",
+                effective.spec.root_disk, effective.spec.image, rootfs
+            );
+            return self.wait(Why::RootDiskTooSmall { message });
+        }
+        let needed = effective.spec.memory.bytes() + VMM_OVERHEAD;
+        if needed > *memory {
+            let message = format!(
+                "it needs {} and the host has {} MiB left",
+                effective.spec.memory,
+                *memory >> 20
+            );
+            return self.wait(Why::InsufficientMemory { message });
+        }
+        *memory -= needed;
+        Some(self.create(&effective, image, wanted))
+    }
+
+    fn create(
+        &self,
+        effective: &Effective,
+        image: crate::intent::ImageDigest,
+        size: Sectors,
+    ) -> VmPlan {
+        let mut steps = Vec::new();
+        // The old disk goes before the new image is pinned: at any moment a
+        // root disk that exists lies over the image that is pinned.
+        let replaces_root = effective.replace.contains(&DiskRole::Cow);
+        if replaces_root && self.here.cow_file.present().is_some() {
+            steps.push(Step::TrashDisk {
+                role: DiskRole::Cow,
+            });
+        }
+        if self.vm.image.as_ref() != Some(&image) {
+            steps.push(Step::PinImage {
+                image: image.clone(),
+            });
+        }
+        if effective.replace.contains(&DiskRole::Work) && self.here.work_file.present().is_some() {
+            steps.push(Step::TrashDisk {
+                role: DiskRole::Work,
+            });
+        }
+        steps.push(Step::MakeRootDisk { size });
+        if let Some(work) = effective.spec.work_disk {
+            steps.push(Step::MakeWorkDisk {
+                size: Sectors::from_bytes(work.bytes()),
+            });
+        }
+        let attach = |steps: &mut Vec<Step>, role, here: &Presence<LoopNumber>, image| {
+            if here.present().is_none() {
+                steps.push(Step::AttachLoop { role, image });
+            }
+        };
+        let here = self.here;
+        attach(
+            &mut steps,
+            DiskRole::Base,
+            &here.base_loop,
+            Some(image.clone()),
+        );
+        attach(&mut steps, DiskRole::Cow, &here.cow_loop, None);
+        if effective.spec.work_disk.is_some() {
+            attach(&mut steps, DiskRole::Work, &here.work_loop, None);
+        }
+        if here.root.present().is_none() {
+            steps.push(Step::EnsureRoot { size });
+        }
+        if here.tap.present().is_none() {
+            steps.push(Step::EnsureTap);
+        }
+        steps.push(Step::StartVmm {
+            image: image.clone(),
+        });
+        steps.push(Step::BootGuest { image });
+        if here.ports != self.vm.spec.ports {
+            steps.push(Step::PublishPorts);
+        }
+        let reason = match &self.vm.applied {
+            None => "it is new",
+            Some(_) if replaces_root => "its root disk is replaced",
+            Some(_) => "it isn't running",
+        };
+        let effect = if effective.replace.is_empty() {
+            Effect::Live
+        } else {
+            Effect::ReplaceRoot
+        };
+        self.action(Verb::Create, reason, effect, steps)
+    }
+
+    /// Steps that take away everything but disks, from the guest downwards.
+    fn removals(&self) -> Vec<Step> {
+        let here = self.here;
+        let mut steps = Vec::new();
+        if !here.ports.is_empty() && here.vmm.is_absent() {
+            // Listeners go with the VMM's removal below where there is one.
+            steps.push(Step::RemoveVmm);
+        }
+        if let Presence::Present(vmm) = &here.vmm {
+            if vmm.instance != Instance::NotStarted {
+                // Recorded first: should the daemon die half way, the exit
+                // that follows isn't taken for a crash.
+                steps.push(Step::RecordExit {
+                    ending: Ending::Asked,
+                });
+                let grace_seconds = self.vm.spec.termination_grace_period_seconds;
+                steps.push(Step::ShutDownGuest { grace_seconds });
+            }
+            steps.push(Step::KillVmm);
+        }
+        if (here.vmm.present().is_some() || here.jail.present().is_some())
+            && !steps.contains(&Step::RemoveVmm)
+        {
+            steps.push(Step::RemoveVmm);
+        }
+        if here.tap.present().is_some() {
+            steps.push(Step::RemoveTap);
+        }
+        if here.root.present().is_some() || here.origin.present().is_some() {
+            steps.push(Step::RemoveRoot);
+        }
+        let loops = [
+            (DiskRole::Work, &here.work_loop),
+            (DiskRole::Cow, &here.cow_loop),
+            (DiskRole::Base, &here.base_loop),
+        ];
+        for (role, device) in loops {
+            if device.present().is_some() {
+                steps.push(Step::DetachLoop { role });
+            }
+        }
+        steps
+    }
+
+    /// An exit that nobody asked for counts for the crash back-off, unless the
+    /// host went down with it.
+    fn record_exit(&self) -> Step {
+        let ending = match self.here.guest {
+            Guest::Leaving => Ending::Announced,
+            _ if self.is_of_this_boot() => Ending::Unexpected,
+            _ => Ending::Asked,
+        };
+        Step::RecordExit { ending }
+    }
+
+    fn is_of_this_boot(&self) -> bool {
+        self.vm
+            .started
+            .as_ref()
+            .is_some_and(|started| started.boot_id == self.boot_id)
+    }
+
+    fn rootfs_size(&self, image: &crate::intent::ImageDigest) -> Option<crate::api::Quantity> {
+        self.intents
+            .images
+            .values()
+            .filter_map(|object| object.imported.as_ref())
+            .find(|imported| imported.digest == *image)
+            .map(|imported| imported.rootfs)
+    }
+
+    fn hold(&mut self, effective: &Effective) {
+        if !effective.held.is_empty() {
+            self.waiting(Why::ConfirmationRequired {
+                changes: effective.held.clone(),
+            });
+        }
+    }
+
+    fn report_held(&mut self) {
+        let effective = effect::effective(self.vm, self.intents);
+        self.hold(&effective);
+    }
+
+    /// What a VM in back-off waits for besides.
+    fn report_changes(&mut self) {
+        self.report_held();
+        let changes: Vec<_> = effect::pending(self.vm, self.intents)
+            .into_iter()
+            .filter(|change| change.effect == Effect::Restart)
+            .collect();
+        if !changes.is_empty() && self.here.vmm.present().is_some() {
+            self.waiting(Why::RestartRequired { changes });
+        }
+    }
+
+    fn waiting(&mut self, why: Why) {
+        let (uid, name) = (self.vm.uid, self.vm.name().clone());
+        self.waiting.push(Waiting { uid, name, why });
+    }
+
+    fn wait(&mut self, why: Why) -> Option<VmPlan> {
+        self.waiting(why);
+        None
+    }
+
+    fn action(&self, verb: Verb, reason: &str, effect: Effect, steps: Vec<Step>) -> VmPlan {
+        VmPlan {
+            uid: self.vm.uid,
+            name: self.vm.name().to_string(),
+            verb,
+            reason: reason.to_owned(),
+            effect,
+            steps,
+        }
+    }
+}

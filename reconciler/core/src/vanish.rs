@@ -1,0 +1,133 @@
+//! When a document that isn't there any more means that its object is to go.
+//!
+//! Guarantees: only after two complete reads at least [`STABLE_MS`] apart,
+//! and all in between, lacked it; never while a file can't be made out; never
+//! more than half of a kind (and three at least) within [`WINDOW_MS`]. So a
+//! rename-save, a branch switched and switched back, a half-copied file or an
+//! unmounted directory deletes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::api::{Kind, Name};
+use crate::intent::Intents;
+use crate::reading::Reading;
+
+/// How long a document must be missing.
+pub const STABLE_MS: u64 = 2_000;
+/// The window of the mass guard.
+pub const WINDOW_MS: u64 = 600_000;
+/// So few may always go.
+const FEW: usize = 2;
+
+type Key = (Kind, Name);
+
+/// Remembers since when which documents have been missing. Lost at a restart,
+/// which only makes deletions wait anew.
+#[derive(Clone, Debug, Default)]
+pub struct Vanish {
+    missing: BTreeMap<Key, u64>,
+    recent: VecDeque<(u64, Kind)>,
+}
+
+/// What one read led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vanished {
+    /// These are to go.
+    pub gone: BTreeSet<Key>,
+    /// These are missing and stay, because of this.
+    pub held: BTreeMap<Key, String>,
+    /// A read after so many milliseconds may tell more.
+    pub recheck_after_ms: Option<u64>,
+}
+
+impl Vanish {
+    /// Takes one read into account. `now_ms` is any clock that doesn't go back.
+    pub fn step(&mut self, reading: &Reading, before: &Intents, now_ms: u64) -> Vanished {
+        let declared = reading.declared();
+        let live = live(before);
+        let absent: BTreeSet<Key> = live.difference(&declared).cloned().collect();
+        let mut result = Vanished::default();
+        if let Some(why) = doubt(reading) {
+            self.missing.clear();
+            result.held = absent.into_iter().map(|key| (key, why.clone())).collect();
+            return result;
+        }
+        self.missing.retain(|key, _| absent.contains(key));
+        let mut due = BTreeSet::new();
+        for key in absent {
+            let since = *self.missing.entry(key.clone()).or_insert(now_ms);
+            let waited = now_ms.saturating_sub(since);
+            if waited >= STABLE_MS {
+                due.insert(key);
+            } else {
+                let left = STABLE_MS - waited;
+                let next = result.recheck_after_ms.map_or(left, |ms| ms.min(left));
+                result.recheck_after_ms = Some(next);
+            }
+        }
+        while self
+            .recent
+            .front()
+            .is_some_and(|(at, _)| now_ms.saturating_sub(*at) > WINDOW_MS)
+        {
+            self.recent.pop_front();
+        }
+        for kind in [Kind::VirtualMachine, Kind::Image] {
+            self.guard(kind, &live, &due, now_ms, &mut result);
+        }
+        result
+    }
+
+    fn guard(
+        &mut self,
+        kind: Kind,
+        live: &BTreeSet<Key>,
+        due: &BTreeSet<Key>,
+        now_ms: u64,
+        result: &mut Vanished,
+    ) {
+        let of_kind = |set: &BTreeSet<Key>| set.iter().filter(|key| key.0 == kind).count();
+        let earlier = self.recent.iter().filter(|(_, gone)| *gone == kind).count();
+        let total = of_kind(live) + earlier;
+        let going = of_kind(due) + earlier;
+        let too_many = going > FEW && going * 2 > total;
+        for key in due.iter().filter(|key| key.0 == kind) {
+            if too_many {
+                let why = format!(
+                    "{going} of {total} are missing at once; if that is meant, confirm each with \
+                     `banger delete {} {}`",
+                    key.0.short(),
+                    key.1
+                );
+                result.held.insert(key.clone(), why);
+            } else {
+                self.missing.remove(key);
+                self.recent.push_back((now_ms, kind));
+                result.gone.insert(key.clone());
+            }
+        }
+    }
+}
+
+fn live(intents: &Intents) -> BTreeSet<Key> {
+    let vms = intents.vms.values().filter(|vm| vm.deletion.is_none());
+    let images = intents
+        .images
+        .values()
+        .filter(|image| image.deletion.is_none());
+    vms.map(|vm| (Kind::VirtualMachine, vm.name().clone()))
+        .chain(images.map(|image| (Kind::Image, image.name().clone())))
+        .collect()
+}
+
+/// Why this read can't show that something is gone.
+fn doubt(reading: &Reading) -> Option<String> {
+    if let Some(why) = &reading.incomplete {
+        return Some(why.clone());
+    }
+    let problem = reading.unnamed_problem()?;
+    Some(format!(
+        "{} can't be made out, and might declare it",
+        problem.file.display()
+    ))
+}
