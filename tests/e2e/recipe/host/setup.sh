@@ -36,11 +36,21 @@ chroot "$root" systemctl --quiet mask \
     systemd-update-utmp.service systemd-update-utmp-runlevel.service \
     systemd-pcrphase.service systemd-pcrphase-sysinit.service \
     dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
-    networking.service keyboard-setup.service console-setup.service \
+    modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service \
+    modprobe@fuse.service systemd-sysusers.service systemd-random-seed.service \
+    systemd-pstore.service networking.service keyboard-setup.service console-setup.service \
     sys-fs-fuse-connections.mount systemd-timesyncd.service
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in "$root"/lib/systemd/system-generators/*; do
+    case $generator in
+    */systemd-fstab-generator) ;;
+    *) ln -s /dev/null "$root/etc/systemd/system-generators/${generator##*/}" ;;
+    esac
+done
 chroot "$root" systemctl set-default --quiet multi-user.target
 
 # A machine id of its own at each first boot, a resolver that is resolved.
 : > "$root/etc/machine-id"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+touch "$root/etc/default/locale"
 rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/var/cache/* "$root"/var/log/*.log
