@@ -17,8 +17,8 @@ pub mod effect;
 pub mod intent;
 pub mod observed;
 pub mod outcome;
+pub mod parse;
 pub mod plan;
-
 pub mod problem;
 pub mod reading;
 pub mod seam;

@@ -1,12 +1,14 @@
 //! The nouns of `banger.dev/v1alpha1`, as people write and read them.
 
 pub mod image;
+pub mod manifest;
 pub mod meta;
 pub mod quantity;
 pub mod status;
 pub mod virtual_machine;
 
 pub use image::ImageSpec;
+pub use manifest::{Body, Manifest};
 pub use meta::{Kind, Metadata, Name};
 pub use quantity::Quantity;
 pub use status::{Condition, ConditionStatus};

@@ -4,12 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A whole number of bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(into = "String")]
+#[schemars(
+    with = "String",
+    extend("type" = ["string", "integer"], "minimum" = 0, "pattern" = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+)]
 pub struct Quantity(u64);
 
 /// The text isn't an amount of bytes.
@@ -79,6 +83,37 @@ impl TryFrom<String> for Quantity {
 
     fn try_from(text: String) -> Result<Self, BadQuantity> {
         text.parse()
+    }
+}
+
+/// Text, or a bare number of bytes.
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl Visitor<'_> for Visit {
+            type Value = Quantity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an amount of bytes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Quantity, E> {
+                Ok(Quantity(bytes))
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Quantity, E> {
+                u64::try_from(bytes)
+                    .map(Quantity)
+                    .map_err(|_| E::custom(BadQuantity(bytes.to_string())))
+            }
+        }
+
+        deserializer.deserialize_any(Visit)
     }
 }
 
