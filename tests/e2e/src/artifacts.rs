@@ -52,7 +52,8 @@ impl Artifacts {
     /// # Errors
     /// A step fails; what was complete before stays cached.
     pub fn build(cache: &Cache, stages: Stages) -> Result<Self> {
-        let _lock = cache.lock()?;
+        let lock = cache.lock()?;
+        cache.remove_unfinished(&lock)?;
         let host = build_host(cache, stages)?;
         let guest = build_guest(cache, stages)?;
         let firecracker = firecracker::fetch(cache, stages)?;

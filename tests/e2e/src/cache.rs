@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, privilege::as_root, run::run};
+
+/// How the names of entries in the making begin.
+const UNFINISHED: &str = "unfinished-";
 
 /// The cache's root directory.
 #[derive(Debug, Clone)]
@@ -83,6 +86,28 @@ impl Cache {
         Lock::take(&self.root.join("build.lock"))
     }
 
+    /// Removes what builders that were killed left behind: whoever holds the
+    /// lock is the only builder. Trees of root's may be among it.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub(crate) fn remove_unfinished(&self, _lock: &Lock) -> Result<()> {
+        let entries = fs::read_dir(&self.root)
+            .with_context(|| format!("cannot list {}", self.root.display()))?;
+        for entry in entries.flatten() {
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(UNFINISHED.as_bytes())
+            {
+                run(as_root("rm")
+                    .args(["-rf", "--one-file-system", "--"])
+                    .arg(entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes an entry unless it is there. `make` fills the directory it gets;
     /// an error leaves nothing behind. The caller holds the lock.
     ///
@@ -103,7 +128,7 @@ impl Cache {
             return Ok(entry);
         }
         let unfinished = tempfile::Builder::new()
-            .prefix(&format!("unfinished-{noun}-"))
+            .prefix(&format!("{UNFINISHED}{noun}-"))
             .tempdir_in(&self.root)
             .context("cannot make a build directory")?;
         make(unfinished.path())?;
@@ -154,5 +179,49 @@ impl Lock {
         flock(&file, FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(Self(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_made_once_and_only_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path()).unwrap();
+        let key = Digest::of_parts([("a", b"1".as_slice())]);
+        let failed = cache.make_entry("thing", &key, |entry| {
+            fs::write(entry.join("half"), "x")?;
+            bail!("no")
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        let entry = cache
+            .make_entry("thing", &key, |entry| Ok(fs::write(entry.join("a"), "x")?))
+            .unwrap();
+        assert_eq!(fs::read_to_string(entry.join("a")).unwrap(), "x");
+        let again = cache.make_entry("thing", &key, |_| bail!("made twice"));
+        assert_eq!(again.unwrap(), entry);
+
+        let other = Digest::of_parts([("a", b"2".as_slice())]);
+        let other = cache.make_entry("thing", &other, |_| Ok(())).unwrap();
+        assert_ne!(other, entry);
+        assert!(entry.exists(), "another branch may still use it");
+    }
+
+    #[test]
+    fn what_a_killed_builder_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path()).unwrap();
+        fs::create_dir_all(directory.path().join("unfinished-host-x/root")).unwrap();
+        let lock = cache.lock().unwrap();
+        cache.remove_unfinished(&lock).unwrap();
+        assert!(!directory.path().join("unfinished-host-x").exists());
+        assert!(directory.path().join("build.lock").exists());
     }
 }

@@ -227,6 +227,14 @@ impl Instance {
         self.machine.console.clone()
     }
 
+    /// QEMU's pid, while it runs.
+    ///
+    /// # Errors
+    /// `/proc` can't be read.
+    pub fn process_id(&self) -> Result<Option<i32>> {
+        Ok(running(&self.directory)?.map(|process| process.pid()))
+    }
+
     /// Whether QEMU runs.
     ///
     /// # Errors
@@ -238,13 +246,8 @@ impl Instance {
     /// Starts QEMU and waits for the boot. Kills it on any failure.
     fn boot(&mut self, stages: Stages, signals: Option<BorrowedFd<'_>>) -> Result<()> {
         write_json(&self.directory.join("machine.json"), &self.machine)?;
-        let accel = match self.machine.accel {
-            Accel::Kvm => "KVM",
-            Accel::Tcg => "software emulation",
-        };
-        let result = stages.run(&format!("boot host {} under {accel}", self.name), || {
-            self.start_and_wait(signals)
-        });
+        let title = format!("boot host {} under {}", self.name, self.machine.accel);
+        let result = stages.run(&title, || self.start_and_wait(signals));
         if let Err(error) = result {
             self.kill()
                 .with_context(|| format!("and QEMU is left over after: {error:#}"))?;

@@ -5,6 +5,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     fs::File,
     io,
     os::unix::{ffi::OsStrExt as _, ffi::OsStringExt as _, process::CommandExt as _},
@@ -28,6 +29,15 @@ pub enum Accel {
     Kvm,
     /// Software emulation, of AMD's SVM with nested paging too.
     Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "software emulation",
+        })
+    }
 }
 
 impl Accel {

@@ -147,6 +147,14 @@ impl TestHost {
         }
     }
 
+    /// QEMU's pid, while it runs.
+    ///
+    /// # Errors
+    /// `/proc` can't be read.
+    pub fn process_id(&self) -> Result<Option<i32>> {
+        self.instance.process_id()
+    }
+
     /// All that the serial console has printed.
     #[must_use]
     pub fn console(&self) -> String {

@@ -210,7 +210,7 @@ fn run(action: Action) -> Result<ExitCode> {
 fn up(cache: &Cache, name: &InstanceName, options: &Options, stages: Stages) -> Result<()> {
     let built = Artifacts::build(cache, stages)?;
     let choice = banger_e2e::choose(cache, &built.kernel, &built.initrd)?;
-    stages.note(&format!("{:?}: {}", choice.accel, choice.reason));
+    stages.note(&format!("{}: {}", choice.accel, choice.reason));
     // From here on an interrupt must take QEMU down with us.
     let interrupts = Interrupts::hold()?;
     let signals = Some(interrupts.fd());

@@ -1,0 +1,162 @@
+//! The disposable host itself, for real: each test boots one, so they are
+//! ignored unless asked for (`cargo nextest run -p banger-e2e --run-ignored all`).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use banger_e2e::{Options, TestHost, User};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
+
+fn pidfd_of(pid: i32) -> OwnedFd {
+    pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap()
+}
+
+/// A pidfd becomes readable when its process ends.
+fn assert_ends(process: &OwnedFd) {
+    let limit = Timespec::try_from(Duration::from_secs(10)).unwrap();
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, Some(&limit)), Ok(1), "QEMU is left running");
+}
+
+#[test]
+#[ignore = "boots a host twice"]
+fn a_host_has_its_accounts_files_internet_and_survives_a_power_cut() {
+    let here = tempfile::tempdir().unwrap();
+    let payload = here.path().join("payload");
+    fs::create_dir(&payload).unwrap();
+    fs::write(payload.join("hello"), "from the payload\n").unwrap();
+    let options = Options {
+        payload: Some(payload),
+        durable: true,
+        ..Options::default()
+    };
+    let mut host = TestHost::up_with("selftest", options).unwrap();
+    let said = |host: &TestHost, user, script: &str| host.exec(user, script).unwrap().ok().unwrap();
+
+    assert_eq!(said(&host, User::Owner, "id -u"), "1000\n");
+    assert_eq!(said(&host, User::Stranger, "id -u"), "1001\n");
+    assert_eq!(said(&host, User::Root, "id -u"), "0\n");
+    assert_eq!(host.exec(User::Owner, "exit 7").unwrap().status, 7);
+    let up = "systemctl is-system-running --wait && systemctl --user is-system-running --wait";
+    assert_eq!(said(&host, User::Owner, up), "running\nrunning\n");
+
+    let hello = "cat /payload/hello";
+    assert_eq!(said(&host, User::Owner, hello), "from the payload\n");
+    let images = "cd /images && head -c 4 firecracker | tail -c 3 && ls debian-12.ext4";
+    assert_eq!(said(&host, User::Owner, images), "ELFdebian-12.ext4\n");
+    said(&host, User::Owner, "test -r /boot/vmlinuz-$(uname -r)");
+    said(
+        &host,
+        User::Root,
+        "test -c /dev/kvm && test -d /sys/module/dm_snapshot",
+    );
+
+    let internet = "curl -sS http://198.51.100.2/ http://198.51.100.2/cgi-bin/source";
+    let answer = "the fake internet\n198.51.100.1\n";
+    assert_eq!(said(&host, User::Owner, internet), answer);
+    // A packet from a guest's address gets no answer unless masqueraded.
+    said(&host, User::Root, "ip address add 172.30.0.1/16 dev lo");
+    let unmasked = "curl -sS -m 3 --interface 172.30.0.1 http://198.51.100.2/";
+    assert_ne!(host.exec(User::Root, unmasked).unwrap().status, 0);
+
+    let file = here.path().join("file");
+    fs::write(&file, "carried\n").unwrap();
+    host.push(User::Owner, &file, "/home/owner/").unwrap();
+    let refused = host.push(User::Stranger, &file, "/home/owner/x");
+    assert!(refused.is_err(), "the stranger wrote in the owner's home");
+    said(&host, User::Owner, "sync -f file");
+
+    let before = pidfd_of(host.process_id().unwrap().unwrap());
+    host.reset().unwrap();
+    assert_ends(&before);
+    let back = here.path().join("back");
+    host.pull(User::Owner, "/home/owner/file", &back).unwrap();
+    assert_eq!(fs::read_to_string(back).unwrap(), "carried\n");
+    assert_eq!(host.crashed(), None);
+
+    let after = pidfd_of(host.process_id().unwrap().unwrap());
+    drop(host);
+    assert_ends(&after);
+}
+
+/// Runs itself once more as a child process that holds a host, and kills that
+/// child in the one way that leaves it no chance to clean up.
+#[test]
+#[ignore = "boots a host"]
+fn qemu_dies_with_a_test_process_that_is_killed() {
+    const CHILD: &str = "BANGER_E2E_TEST_CHILD";
+    if env::var_os(CHILD).is_some() {
+        // From a thread that ends, as a test's own may.
+        let host = std::thread::spawn(|| TestHost::up("selftest-killed", None).unwrap())
+            .join()
+            .unwrap();
+        assert_eq!(host.exec(User::Owner, "true").unwrap().status, 0);
+        println!("\nHOST {}", host.process_id().unwrap().unwrap());
+        loop {
+            std::thread::park();
+        }
+    }
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "qemu_dies_with_a_test_process_that_is_killed"])
+        .args(["--ignored", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pid = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("HOST ")?.parse().ok())
+        .expect("the child's host came up");
+    let qemu = pidfd_of(pid);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_ends(&qemu);
+    // Its disk is still there: nobody was left to remove it.
+    let down = Command::new(env!("CARGO_BIN_EXE_host"))
+        .args(["down", "--name", "selftest-killed"])
+        .status();
+    assert!(down.unwrap().success());
+}
+
+#[test]
+#[ignore = "boots a host"]
+fn an_interrupt_during_up_takes_qemu_down() {
+    let program = env!("CARGO_BIN_EXE_host");
+    let mut up = Command::new(program)
+        .args(["up", "--name", "selftest-interrupted"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(up.stderr.take().unwrap()).lines();
+    let prepared = said.any(|line| line.unwrap().contains("prepare disk"));
+    assert!(prepared, "`host up` did not get as far as QEMU");
+    kill_process(Pid::from_child(&up), Signal::INT).unwrap();
+    let rest: Vec<_> = said.map_while(Result::ok).collect();
+    assert!(!up.wait().unwrap().success());
+    assert!(rest.concat().contains("interrupted"), "{rest:?}");
+
+    let down = |name| {
+        let output = Command::new(program)
+            .args(["down", "--name", name])
+            .output();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    };
+    let exec = Command::new(program)
+        .args(["exec", "--name", "selftest-interrupted", "true"])
+        .output()
+        .unwrap();
+    let refusal = String::from_utf8(exec.stderr).unwrap();
+    assert!(refusal.contains("not running"), "{refusal}");
+    assert_eq!(down("selftest-interrupted"), "");
+    assert!(down("selftest-interrupted").contains("there is no host"));
+}
