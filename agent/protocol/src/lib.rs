@@ -17,6 +17,11 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+pub mod base64;
+pub mod frame;
+#[cfg(test)]
+mod tests;
+
 /// Where the daemon listens (`v.sock_1024` beside Firecracker's vsock socket).
 pub const CONFIG_PORT: u32 = 1024;
 /// Where the agent listens in the guest.
@@ -48,7 +53,9 @@ pub enum Boot {
         /// Why it failed.
         message: String,
     },
-    /// The guest is about to end of its own accord.
+    /// The guest is about to end of its own accord: nobody asked the agent to
+    /// shut down. Its file systems are unmounted by then; the VMM ends right
+    /// after, whichever it was. Only a guest under systemd says it.
     Leaving {
         /// How.
         how: Leaving,
@@ -71,7 +78,7 @@ pub enum Leaving {
 pub struct GuestConfig {
     /// The VM's name.
     pub hostname: String,
-    /// The uid of the VM; written as the machine id without hyphens.
+    /// The uid of the VM, a UUID; written as the machine id without hyphens.
     pub uid: String,
     /// The guest's address.
     pub address: Ipv4Addr,
@@ -85,7 +92,7 @@ pub struct GuestConfig {
     pub search: Vec<String>,
     /// Whether there is a `/dev/vdb`, to be mounted at `/root`.
     pub work_disk: bool,
-    /// Lines for `/root/.ssh/authorized_keys`.
+    /// Lines for `/root/.ssh/authorized_keys`; other lines there stay.
     pub authorized_keys: Vec<String>,
     /// For `/etc/environment`.
     pub env: BTreeMap<String, String>,
@@ -105,6 +112,32 @@ pub struct GuestFile {
     pub base64: String,
     /// Permission bits.
     pub mode: u32,
+}
+
+impl GuestFile {
+    /// A file from its bytes.
+    pub fn new(path: impl Into<String>, content: &[u8], mode: u32) -> Self {
+        Self {
+            path: path.into(),
+            base64: base64::encode(content),
+            mode,
+        }
+    }
+
+    /// Its bytes, or `None` where [`Self::base64`] isn't base64.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        base64::decode(&self.base64)
+    }
+}
+
+/// What a guest that is ready says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Public host keys in `authorized_keys` form, to pin.
+    pub host_keys: Vec<String>,
+    /// Whether an SSH server answered.
+    pub ssh: bool,
 }
 
 /// From the host to the agent.
@@ -146,6 +179,9 @@ pub enum AgentResponse {
         /// Seconds since the guest's boot.
         #[serde(rename = "uptimeSeconds")]
         uptime_seconds: u64,
+        /// What `Boot::Ready` said, once it is so: for a daemon that started later.
+        #[serde(default)]
+        ready: Option<Readiness>,
     },
     /// It can't.
     Error {
