@@ -1,0 +1,297 @@
+//! What the simulated host holds of one VM, with the kernel's own rules: a
+//! device that is in use can't go, and nothing stands on what isn't there.
+
+use banger_core::api::virtual_machine::Port;
+use banger_core::intent::ImageDigest;
+use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};
+use banger_core::plan::Step;
+use banger_core::seam::{StepError, VmRef};
+use banger_protocol::inventory::{Exit, Process};
+use banger_protocol::{DiskRole, LoopNumber, Sectors};
+
+/// One VM's share of the host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeVm {
+    pub(crate) process: Option<Process>,
+    pub(crate) booted: bool,
+    pub(crate) jail: bool,
+    pub(crate) exit: Option<Exit>,
+    tap: bool,
+    base: Option<(LoopNumber, ImageDigest)>,
+    cow: Option<LoopNumber>,
+    work: Option<LoopNumber>,
+    root: Option<Sectors>,
+    cow_file: Option<u64>,
+    /// The image that the root disk lies over: another one would corrupt it.
+    cow_over: Option<ImageDigest>,
+    work_file: Option<u64>,
+    pub(crate) guest: Guest,
+    pub(crate) ports: Vec<Port>,
+    /// Disks that went to the trash.
+    pub(crate) trashed: Vec<DiskRole>,
+}
+
+/// Numbers that the kernel hands out.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    next: u32,
+    pub(crate) ticks: u64,
+}
+
+impl Numbers {
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+}
+
+fn errno(step: &Step, what: &str) -> StepError {
+    StepError::transient(format!("{}: {what}", step.describe()))
+}
+
+impl FakeVm {
+    /// Nothing is left of it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.process.is_none()
+            && !self.jail
+            && !self.tap
+            && self.base.is_none()
+            && self.cow.is_none()
+            && self.work.is_none()
+            && self.root.is_none()
+            && self.cow_file.is_none()
+            && self.work_file.is_none()
+    }
+
+    /// A reboot of the host: files stay, everything in the kernel goes.
+    pub(crate) fn reboot(&mut self) {
+        *self = Self {
+            jail: self.jail,
+            cow_file: self.cow_file,
+            cow_over: self.cow_over.take(),
+            work_file: self.work_file,
+            trashed: std::mem::take(&mut self.trashed),
+            ..Self::default()
+        };
+    }
+
+    /// The VMM ends.
+    pub(crate) fn end(&mut self, result: &str, status: i32) {
+        if self.process.take().is_some() {
+            self.booted = false;
+            self.exit = Some(Exit {
+                result: result.to_owned(),
+                status,
+            });
+            if self.guest != Guest::Leaving {
+                self.guest = Guest::Silent;
+            }
+        }
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        vm: &VmRef,
+        step: &Step,
+        numbers: &mut Numbers,
+    ) -> Result<(), StepError> {
+        match step {
+            Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
+                return Err(errno(step, "this step never reaches a host"));
+            }
+            Step::MakeRootDisk { size } => {
+                let image = match vm {
+                    VmRef::Intended(vm) => vm.image.clone(),
+                    VmRef::Orphan(_) => None,
+                };
+                if self.cow_file.is_none() {
+                    self.cow_over = image;
+                } else if self.cow_over != image {
+                    return Err(errno(step, "the root disk lies over another image"));
+                }
+                self.cow_file = Some(self.cow_file.unwrap_or(0).max(size.bytes()));
+            }
+            Step::MakeWorkDisk { size } => {
+                self.work_file = Some(self.work_file.unwrap_or(0).max(size.bytes()));
+            }
+            Step::TrashDisk { role } => self.trash(step, *role)?,
+            Step::AttachLoop { role, image } => {
+                self.attach(step, *role, image.as_ref(), numbers)?
+            }
+            Step::EnsureRoot { size } => {
+                if self.base.is_none() || self.cow.is_none() {
+                    return Err(errno(step, "ENXIO: a loop device is missing"));
+                }
+                match self.root {
+                    Some(now) if now != *size => return Err(errno(step, "EEXIST: another size")),
+                    _ => self.root = Some(*size),
+                }
+            }
+            Step::EnsureTap => self.tap = true,
+            Step::StartVmm { .. } => {
+                if self.root.is_none() || !self.tap {
+                    return Err(errno(step, "ENOENT: the root disk or the tap is missing"));
+                }
+                if self.process.is_none() {
+                    let pid = numbers.number() % 32_768 + 2;
+                    self.process = Some(Process {
+                        pid,
+                        start_time: numbers.ticks,
+                    });
+                    self.jail = true;
+                    self.exit = None;
+                    self.guest = Guest::Silent;
+                    self.booted = false;
+                }
+            }
+            Step::BootGuest { .. } => {
+                if self.process.is_none() {
+                    return Err(errno(step, "ECONNREFUSED: no VMM"));
+                }
+                self.booted = true;
+                self.guest = Guest::Ready;
+            }
+            Step::PublishPorts => {
+                if let VmRef::Intended(vm) = vm {
+                    self.ports.clone_from(&vm.spec.ports);
+                }
+            }
+            Step::UpdateGuest => {
+                if !self.booted {
+                    return Err(errno(step, "ECONNREFUSED: no agent"));
+                }
+            }
+            Step::ShutDownGuest { .. } | Step::KillVmm => self.end("success", 0),
+            Step::RemoveVmm => {
+                if self.process.is_some() {
+                    return Err(errno(step, "EBUSY: the VMM runs"));
+                }
+                self.jail = false;
+                self.exit = None;
+                self.ports.clear();
+                self.guest = Guest::Silent;
+            }
+            Step::RemoveTap => {
+                if self.process.is_some() {
+                    return Err(errno(step, "EBUSY: the VMM holds the tap"));
+                }
+                self.tap = false;
+            }
+            Step::RemoveRoot => {
+                if self.process.is_some() {
+                    return Err(errno(step, "EBUSY: the VMM holds the device"));
+                }
+                self.root = None;
+            }
+            Step::DetachLoop { role } => self.detach(step, *role)?,
+            Step::DropDisks { purge } => {
+                if self.cow.is_some() || self.work.is_some() {
+                    return Err(errno(step, "EBUSY: a loop device holds a disk"));
+                }
+                if !purge {
+                    self.trashed.extend(self.cow_file.map(|_| DiskRole::Cow));
+                    self.trashed.extend(self.work_file.map(|_| DiskRole::Work));
+                }
+                (self.cow_file, self.cow_over, self.work_file) = (None, None, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn trash(&mut self, step: &Step, role: DiskRole) -> Result<(), StepError> {
+        let (device, file) = match role {
+            DiskRole::Cow => (self.cow, &mut self.cow_file),
+            DiskRole::Work => (self.work, &mut self.work_file),
+            DiskRole::Base => return Err(errno(step, "an image is never trashed")),
+        };
+        if device.is_some() {
+            return Err(errno(step, "EBUSY: a loop device holds it"));
+        }
+        if file.take().is_some() {
+            self.trashed.push(role);
+        }
+        if role == DiskRole::Cow {
+            self.cow_over = None;
+        }
+        Ok(())
+    }
+
+    fn attach(
+        &mut self,
+        step: &Step,
+        role: DiskRole,
+        image: Option<&ImageDigest>,
+        numbers: &mut Numbers,
+    ) -> Result<(), StepError> {
+        let missing = || errno(step, "ENOENT: the disk is missing");
+        match role {
+            DiskRole::Base => {
+                let image = image.ok_or_else(missing)?;
+                match &self.base {
+                    Some((_, over)) if over != image => {
+                        return Err(errno(step, "EBUSY: attached over another image"));
+                    }
+                    Some(_) => {}
+                    None => self.base = Some((LoopNumber(numbers.number()), image.clone())),
+                }
+            }
+            DiskRole::Cow => {
+                self.cow_file.ok_or_else(missing)?;
+                self.cow.get_or_insert_with(|| LoopNumber(numbers.number()));
+            }
+            DiskRole::Work => {
+                self.work_file.ok_or_else(missing)?;
+                self.work
+                    .get_or_insert_with(|| LoopNumber(numbers.number()));
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self, step: &Step, role: DiskRole) -> Result<(), StepError> {
+        let busy = match role {
+            DiskRole::Base | DiskRole::Cow => self.root.is_some(),
+            DiskRole::Work => self.process.is_some(),
+        };
+        if busy {
+            return Err(errno(step, "EBUSY: the loop device is in use"));
+        }
+        match role {
+            DiskRole::Base => self.base = None,
+            DiskRole::Cow => self.cow = None,
+            DiskRole::Work => self.work = None,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn observed(&self) -> ObservedVm {
+        fn presence<T>(thing: Option<T>) -> Presence<T> {
+            thing.map_or(Presence::Absent, Presence::Present)
+        }
+        let file = |length: Option<u64>| presence(length.map(|length| DiskFile { length }));
+        let instance = if self.booted {
+            Instance::Running
+        } else {
+            Instance::NotStarted
+        };
+        ObservedVm {
+            vmm: presence(self.process.map(|process| Vmm { process, instance })),
+            exit: self.exit.clone(),
+            jail: presence(self.jail.then_some(())),
+            tap: presence(self.tap.then_some(1)),
+            base_loop: presence(self.base.as_ref().map(|(device, _)| *device)),
+            cow_loop: presence(self.cow),
+            work_loop: presence(self.work),
+            origin: presence(self.root.map(|_| ())),
+            root: presence(self.root.map(|size| Root {
+                node: "/dev/dm-0".into(),
+                size,
+                overflow: false,
+            })),
+            cow_file: file(self.cow_file),
+            work_file: file(self.work_file),
+            guest: self.guest.clone(),
+            ports: self.ports.clone(),
+        }
+    }
+}
