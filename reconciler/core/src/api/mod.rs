@@ -1,5 +1,6 @@
 //! The nouns of `banger.dev/v1alpha1`, as people write and read them.
 
+pub mod bounds;
 pub mod image;
 pub mod manifest;
 pub mod meta;

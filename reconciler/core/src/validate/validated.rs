@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::api::{ImageSpec, Kind, Metadata, Name, VirtualMachineSpec};
+pub use crate::api::Body;
+use crate::api::{Kind, Metadata, Name};
+use crate::parse::Places;
 use crate::problem::Problem;
 
 /// One document.
@@ -17,26 +19,16 @@ pub struct Validated {
     pub line: u32,
     /// Its metadata.
     pub metadata: Metadata,
-    /// Its spec.
+    /// Its spec; paths in an image are absolute.
     pub body: Body,
-}
-
-/// The spec of either kind; paths in an image are absolute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Of a VM.
-    VirtualMachine(VirtualMachineSpec),
-    /// Of an image.
-    Image(ImageSpec),
+    /// Where its fields are.
+    pub places: Places,
 }
 
 impl Validated {
     /// Its kind.
     pub const fn kind(&self) -> Kind {
-        match self.body {
-            Body::VirtualMachine(_) => Kind::VirtualMachine,
-            Body::Image(_) => Kind::Image,
-        }
+        self.body.kind()
     }
 
     /// Kind and name.
@@ -44,16 +36,15 @@ impl Validated {
         (self.kind(), self.metadata.name.clone())
     }
 
-    /// The beginnings of a problem with one of its fields.
+    /// The beginnings of a problem with one of its fields, at that field's place.
     pub fn problem(&self, field: &str) -> Problem {
+        let problem = self
+            .places
+            .problem(&self.file, Some(self.key()), field, "", "");
         Problem {
-            file: self.file.clone(),
-            at: Some((self.line, 1)),
-            object: Some(self.key()),
-            field: Some(field.to_owned()),
-            message: String::new(),
+            at: problem.at.or(Some((self.line, 1))),
             remedy: None,
-            line: None,
+            ..problem
         }
     }
 }

@@ -1,0 +1,70 @@
+//! Published ports.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::findings::Findings;
+use crate::api::bounds::{MAX_PORTS, MIN_HOST_PORT};
+use crate::api::virtual_machine::{NetworkSpec, Port, Protocol};
+
+pub(super) fn check(network: &NetworkSpec, findings: &mut Findings<'_>) {
+    if network.ports.len() > MAX_PORTS {
+        findings.refuse(
+            "spec.network.ports",
+            format!("{} published ports are too many", network.ports.len()),
+            format!("publish {MAX_PORTS} or fewer; the VM's own address reaches all of them"),
+        );
+    }
+    let mut seen = BTreeMap::new();
+    for (index, port) in network.ports.iter().enumerate() {
+        let field = format!("spec.network.ports[{index}]");
+        one(&field, port, findings);
+        if let Some(first) = seen.insert(port.host, index) {
+            findings.refuse(
+                &format!("{field}.host"),
+                format!(
+                    "port {} of the host is published twice, here and in `ports[{first}]`",
+                    port.host
+                ),
+                "choose another host port for one of the two",
+            );
+        }
+    }
+}
+
+fn one(field: &str, port: &Port, findings: &mut Findings<'_>) {
+    if port.host < MIN_HOST_PORT {
+        findings.refuse(
+            &format!("{field}.host"),
+            format!(
+                "port {} of the host can't be published: ports below {MIN_HOST_PORT} are for root",
+                port.host
+            ),
+            format!("write a port from {MIN_HOST_PORT} to 65535, such as 8080"),
+        );
+    }
+    if port.guest == 0 {
+        findings.refuse(
+            &format!("{field}.guest"),
+            "there is no port 0",
+            "write the port that the guest's program listens on, from 1 to 65535",
+        );
+    }
+    if port.protocol == Protocol::Udp {
+        findings.refuse(
+            &format!("{field}.protocol"),
+            "publishing udp is not supported yet",
+            "remove the port; the host reaches the guest's own address over udp",
+        );
+    }
+    if port
+        .address
+        .is_some_and(|address| address != IpAddr::V4(Ipv4Addr::LOCALHOST))
+    {
+        findings.refuse(
+            &format!("{field}.address"),
+            "publishing on another address than 127.0.0.1 is not supported yet",
+            "remove `address`; to let others in, forward from the host's address to 127.0.0.1",
+        );
+    }
+}

@@ -1,0 +1,214 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::parse::parse;
+use crate::problem::Problem;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJxQ5zU5l0Ut8DnTj0mbUsG2rPNbPGNPyYtjoIHIDPKU you@host";
+
+fn check(text: &str) -> Result<Validated, Vec<Problem>> {
+    let file = Path::new("/home/me/.config/banger/vms/web.yaml");
+    let mut parsed = parse(file, text.as_bytes());
+    assert_eq!(parsed.problems, vec![], "{text}");
+    let ctx = Context {
+        home: "/home/me".into(),
+    };
+    validate(file, parsed.documents.remove(0), &ctx)
+}
+
+fn vm(spec: &str) -> Result<Validated, Vec<Problem>> {
+    check(&format!(
+        "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: web}}\nspec:\n  image: debian-12\n{spec}\n"
+    ))
+}
+
+fn image(spec: &str) -> Result<Validated, Vec<Problem>> {
+    check(&format!(
+        "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {{name: debian-12}}\nspec:\n{spec}\n"
+    ))
+}
+
+fn fields(result: Result<Validated, Vec<Problem>>) -> Vec<(String, u32, u32)> {
+    result
+        .unwrap_err()
+        .into_iter()
+        .map(|problem| {
+            let (line, column) = problem.at.unwrap();
+            assert!(!problem.message.is_empty());
+            assert!(problem.remedy.is_some_and(|remedy| !remedy.is_empty()));
+            (problem.field.unwrap(), line, column)
+        })
+        .collect()
+}
+
+#[test]
+fn all_problems_of_a_document_are_found_at_their_fields() {
+    let found = fields(vm(
+        "  vcpus: 33\n  memory: 63Mi\n  network:\n    ports:\n      - {host: 80, guest: 0}\n      - {host: 8080, guest: 80}\n      - {host: 8080, guest: 81, protocol: udp}",
+    ));
+    assert_eq!(
+        found,
+        [
+            ("spec.vcpus".into(), 6, 10),
+            ("spec.memory".into(), 7, 11),
+            ("spec.network.ports[0].host".into(), 10, 16),
+            ("spec.network.ports[0].guest".into(), 10, 27),
+            ("spec.network.ports[2].host".into(), 12, 16),
+            ("spec.network.ports[2].protocol".into(), 12, 43),
+        ]
+    );
+}
+
+#[test]
+fn the_bounds_themselves_are_within() {
+    for spec in [
+        "  vcpus: 32\n  memory: 64Mi\n  rootDisk: {size: 2Ti}\n  workDisk: {size: 16Mi}\n  terminationGracePeriodSeconds: 3600",
+        "  vcpus: 1\n  memory: 1Ti\n  rootDisk: {size: 64Mi}\n  terminationGracePeriodSeconds: 0",
+        "  network: {ports: [{host: 1024, guest: 1, address: 127.0.0.1}, {host: 65535, guest: 65535}]}",
+    ] {
+        vm(spec).unwrap();
+    }
+    for spec in [
+        "  vcpus: 0",
+        "  memory: 1048577Mi",
+        "  memory: 64000001",
+        "  memory: 536870913",
+        "  rootDisk: {size: 63Mi}",
+        "  rootDisk: {size: 2097153Mi}",
+        "  workDisk: {size: 15Mi}",
+        "  terminationGracePeriodSeconds: 3601",
+        "  network: {ports: [{host: 1023, guest: 1}]}",
+        "  network: {ports: [{host: 8080, guest: 1, address: 0.0.0.0}]}",
+        "  fileSync: [{source: a, path: b}]",
+    ] {
+        assert_eq!(fields(vm(spec)).len(), 1, "{spec}");
+    }
+}
+
+#[test]
+fn keys_are_public_keys() {
+    vm(&format!("  sshAuthorizedKeys: [\"{KEY}\"]")).unwrap();
+    for key in [
+        "~/.ssh/id_ed25519.pub",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        "ssh-ed25519 nonsense!",
+        "ssh-dss AAAAB3NzaC1kc3MAAA==",
+        "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJxQ5zU5l0Ut8DnTj0mbUsG2rPNbPGNPyYtjoIHIDPKU",
+        "command=\\\"x\\\" ssh-ed25519 AAAA",
+        "ssh-ed25519 AAAA\\nssh-rsa BBBB",
+        "",
+    ] {
+        let found = fields(vm(&format!("  sshAuthorizedKeys: [\"{key}\"]")));
+        assert_eq!(
+            found,
+            [("spec.sshAuthorizedKeys[0]".into(), 6, 23)],
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn environment_names_and_values() {
+    vm("  env: {EDITOR: vi, _x1: \"a b\\tc\", EMPTY: \"\"}").unwrap();
+    for env in [
+        "1A: x",
+        "A-B: x",
+        "A: \"x\\ny\"",
+        "A: \"\\0\"",
+        "\"\": x",
+        "A B: x",
+    ] {
+        assert_eq!(fields(vm(&format!("  env: {{{env}}}"))).len(), 1, "{env}");
+    }
+}
+
+#[test]
+fn paths_become_absolute() {
+    for (path, absolute) in [
+        ("/images/a.ext4", "/images/a.ext4"),
+        ("./a.ext4", "/home/me/.config/banger/vms/a.ext4"),
+        (
+            "../images/./a.ext4",
+            "/home/me/.config/banger/vms/../images/a.ext4",
+        ),
+        ("~/images/a.ext4", "/home/me/images/a.ext4"),
+    ] {
+        let validated = image(&format!("  rootfs: {{disk: {{path: \"{path}\"}}}}")).unwrap();
+        let Body::Image(spec) = validated.body else {
+            panic!("an image");
+        };
+        assert_eq!(spec.rootfs.disk.unwrap().path, absolute);
+    }
+    for path in [
+        "",
+        " ",
+        "~you/a",
+        "$HOME/a",
+        "https://example.org/a",
+        "a\\nb",
+    ] {
+        let found = fields(image(&format!("  rootfs: {{disk: {{path: \"{path}\"}}}}")));
+        assert_eq!(found[0].0, "spec.rootfs.disk.path", "{path}");
+    }
+}
+
+#[test]
+fn exactly_one_source_that_works() {
+    for rootfs in [
+        "{}",
+        "{archive: {path: a}}",
+        "{oci: {reference: a}}",
+        "{build: {from: a, steps: []}}",
+        "{disk: {path: a}, oci: {reference: a}}",
+        "{disk: {path: a, sha256: abc}}",
+    ] {
+        assert_eq!(
+            fields(image(&format!("  rootfs: {rootfs}"))).len(),
+            1,
+            "{rootfs}"
+        );
+    }
+    let disk = "  rootfs: {disk: {path: a}}\n";
+    assert_eq!(
+        fields(image(&format!("{disk}  workSeed: {{size: 1Gi}}"))).len(),
+        1
+    );
+    let digest = "ab".repeat(32);
+    image(&format!("{disk}  kernel: {{path: k, sha256: {digest}}}")).unwrap();
+    assert_eq!(
+        fields(image(&format!(
+            "{disk}  modules: {{path: k, sha256: {digest}}}"
+        )))
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn labels_and_annotations_follow_kubernetes() {
+    let with = |metadata: &str| {
+        check(&format!(
+            "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: web, {metadata}}}\nspec: {{image: debian-12}}\n"
+        ))
+    };
+    with("labels: {app: shop, example.org/tier: \"\", A.b_c: v1.0}").unwrap();
+    with("annotations: {banger.dev/prevent-deletion: \"true\", note: \"any text, äöü\"}").unwrap();
+    for metadata in [
+        "labels: {-app: x}",
+        "labels: {app: \"a b\"}",
+        "labels: {Example.org/app: x}",
+        "labels: {banger.dev/app: x}",
+        "annotations: {banger.dev/prevent-deletion: \"yes\"}",
+        "annotations: {banger.dev/prevent-deletions: \"true\"}",
+        "annotations: {a/b/c: x}",
+    ] {
+        let found = fields(with(metadata));
+        assert_eq!(found.len(), 1, "{metadata}: {found:?}");
+        assert_eq!(found[0].1, 3);
+    }
+}
