@@ -1,2 +1,102 @@
-//! x
-fn main() {}
+//! `banger-helper`: takes the socket from systemd (or makes one for a test),
+//! reads the install metadata, and serves.
+
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use banger_helper::install_file::{self, Untrusted};
+use banger_helper::{Host, server};
+use clap::Parser;
+use sd_notify::NotifyState;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+/// The root helper of banger. systemd starts it with its socket.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Listen here instead of on the socket that systemd passes.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The install metadata.
+    #[arg(long, value_name = "PATH", default_value = banger_protocol::install::PATH)]
+    install: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BANGER_LOG")
+                .unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    // Files that root makes are nobody else's until said otherwise.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("can't start the runtime")?
+        .block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "banger-helper must be root: systemd starts it (`systemctl start banger-helper.socket`)"
+        );
+    }
+    let install = install_file::load(&arguments.install)?;
+    for program in [&install.firecracker, &install.jailer] {
+        // Only a start of a VMM needs them, and it checks again.
+        if let Err(Untrusted { path, why }) = install_file::trusted_program(program) {
+            warn!("{}: {why}: no VM can be started", path.display());
+        }
+    }
+    let listener = match &arguments.socket {
+        Some(path) => bind(path, install.owner_uid)?,
+        None => from_systemd()?,
+    };
+    listener.set_nonblocking(true).context("the socket")?;
+    let listener = UnixListener::from_std(listener).context("the socket")?;
+    let mut stop = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    info!(owner = install.owner, uid = install.owner_uid, "serving");
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let ordered = async {
+        tokio::select! {
+            _ = stop.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    };
+    server::serve(Arc::new(Host::new(install)), listener, ordered).await;
+    Ok(())
+}
+
+fn from_systemd() -> anyhow::Result<StdListener> {
+    let mut passed = sd_notify::listen_fds().context("LISTEN_FDS")?;
+    match (passed.next(), passed.next()) {
+        // SAFETY: systemd passed this descriptor to this process, and nobody
+        // else has taken it.
+        (Some(fd), None) => Ok(unsafe { StdListener::from_raw_fd(fd) }),
+        (None, _) => bail!("no socket from systemd: start banger-helper.socket, or give --socket"),
+        (Some(_), Some(_)) => bail!("more than one socket from systemd"),
+    }
+}
+
+/// A socket of the owner's at a path of the caller's.
+fn bind(path: &Path, owner: u32) -> anyhow::Result<StdListener> {
+    let shown = path.display();
+    let listener = StdListener::bind(path).with_context(|| format!("can't listen on {shown}"))?;
+    std::os::unix::fs::chown(path, Some(owner), None)
+        .with_context(|| format!("can't give {shown} to uid {owner}"))?;
+    Ok(listener)
+}

@@ -1,0 +1,196 @@
+//! The wire from outside: the list of operations, and bytes of any kind.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
+use banger_protocol::{DiskRole, LoopNumber, Request, Response, Sectors, Slot, Version, VmUid};
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+/// Steps through every operation. A new one doesn't compile until it stands
+/// here, and then changes the snapshot below.
+fn next(request: Option<&Request>) -> Option<Request> {
+    let uid = VmUid::new(Uuid::from_u128(7));
+    let slot = Slot::try_from(1).unwrap();
+    let role = DiskRole::Cow;
+    let device = LoopNumber(3);
+    Some(match request {
+        None => Request::Hello {
+            version: Version { major: 1, minor: 0 },
+        },
+        Some(Request::Hello { .. }) => Request::Inventory {},
+        Some(Request::Inventory {}) => Request::EnsureBridge {},
+        Some(Request::EnsureBridge {}) => Request::EnsureTap { uid, slot },
+        Some(Request::EnsureTap { .. }) => Request::RemoveTap { uid, slot },
+        Some(Request::RemoveTap { .. }) => Request::EnsureLoop { uid, role },
+        Some(Request::EnsureLoop { .. }) => Request::RemoveLoop { uid, role, device },
+        Some(Request::RemoveLoop { .. }) => Request::EnsureDm {
+            uid,
+            base: device,
+            cow: LoopNumber(4),
+            size: Sectors(2048),
+        },
+        Some(Request::EnsureDm { .. }) => Request::RemoveDm { uid },
+        Some(Request::RemoveDm { .. }) => Request::EnsureNat {
+            guests: BTreeSet::from([slot]),
+        },
+        Some(Request::EnsureNat { .. }) => Request::StartVmm {
+            uid,
+            slot,
+            memory_mib: 512,
+            vcpus: 2,
+            work_disk: true,
+        },
+        Some(Request::StartVmm { .. }) => Request::KillVmm { uid },
+        Some(Request::KillVmm { .. }) => Request::WaitVmm {
+            uid,
+            timeout_ms: 1000,
+        },
+        Some(Request::WaitVmm { .. }) => Request::RemoveVmm { uid },
+        Some(Request::RemoveVmm { .. }) => return None,
+    })
+}
+
+#[test]
+fn the_operations_are_exactly_these() {
+    let all = std::iter::successors(next(None), |r| next(Some(r)));
+    let lines: Vec<String> = all
+        .map(|r| {
+            let json = serde_json::to_string(&r).unwrap();
+            assert!(json.contains(&format!(r#""op":"{}""#, r.op())));
+            format!("{} {json}", r.descriptors())
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r###"
+    0 {"op":"hello","version":{"major":1,"minor":0}}
+    0 {"op":"inventory"}
+    0 {"op":"ensure-bridge"}
+    0 {"op":"ensure-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
+    0 {"op":"remove-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
+    1 {"op":"ensure-loop","uid":"00000000-0000-0000-0000-000000000007","role":"cow"}
+    0 {"op":"remove-loop","uid":"00000000-0000-0000-0000-000000000007","role":"cow","device":3}
+    0 {"op":"ensure-dm","uid":"00000000-0000-0000-0000-000000000007","base":3,"cow":4,"size":2048}
+    0 {"op":"remove-dm","uid":"00000000-0000-0000-0000-000000000007"}
+    0 {"op":"ensure-nat","guests":[1]}
+    3 {"op":"start-vmm","uid":"00000000-0000-0000-0000-000000000007","slot":1,"memoryMib":512,"vcpus":2,"workDisk":true}
+    0 {"op":"kill-vmm","uid":"00000000-0000-0000-0000-000000000007"}
+    0 {"op":"wait-vmm","uid":"00000000-0000-0000-0000-000000000007","timeoutMs":1000}
+    0 {"op":"remove-vmm","uid":"00000000-0000-0000-0000-000000000007"}
+    "###);
+}
+
+#[test]
+fn the_cap_is_kept_on_both_sides() {
+    let at = u32::try_from(MAX_REQUEST).unwrap();
+    assert_eq!(
+        body_length(at.to_be_bytes(), MAX_REQUEST).unwrap(),
+        MAX_REQUEST
+    );
+    assert!(body_length((at + 1).to_be_bytes(), MAX_REQUEST).is_err());
+    assert!(encode(&"x".repeat(MAX_REQUEST), MAX_REQUEST).is_err());
+    assert!(encode(&"x".repeat(MAX_REQUEST - 2), MAX_REQUEST).is_ok());
+}
+
+#[test]
+fn what_is_not_exactly_a_request_is_refused() {
+    for text in [
+        r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","slot":0}"#,
+        r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","slot":65536}"#,
+        r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f"}"#,
+        r#"{"op":"remove-dm","uid":"../../../etc/passwd"}"#,
+        r#"{"op":"remove-dm","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","pid":1}"#,
+        r#"{"op":"inventory","path":"/etc"}"#,
+        r#"{"op":"Inventory"}"#,
+        r#"{"op":"inventory"}{"op":"inventory"}"#,
+        "[]",
+        "",
+    ] {
+        assert!(decode::<Request>(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    (1..=u16::MAX).prop_map(|n| Slot::try_from(n).unwrap())
+}
+
+fn uid() -> impl Strategy<Value = VmUid> {
+    any::<u128>().prop_map(|n| VmUid::new(Uuid::from_u128(n)))
+}
+
+fn role() -> impl Strategy<Value = DiskRole> {
+    prop_oneof![
+        Just(DiskRole::Base),
+        Just(DiskRole::Cow),
+        Just(DiskRole::Work)
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let device = || any::<u32>().prop_map(LoopNumber);
+    prop_oneof![
+        any::<(u16, u16)>().prop_map(|(major, minor)| Request::Hello {
+            version: Version { major, minor }
+        }),
+        Just(Request::Inventory {}),
+        Just(Request::EnsureBridge {}),
+        (uid(), slot()).prop_map(|(uid, slot)| Request::EnsureTap { uid, slot }),
+        (uid(), slot()).prop_map(|(uid, slot)| Request::RemoveTap { uid, slot }),
+        (uid(), role()).prop_map(|(uid, role)| Request::EnsureLoop { uid, role }),
+        (uid(), role(), device()).prop_map(|(uid, role, device)| Request::RemoveLoop {
+            uid,
+            role,
+            device
+        }),
+        (uid(), device(), device(), any::<u64>()).prop_map(|(uid, base, cow, size)| {
+            Request::EnsureDm {
+                uid,
+                base,
+                cow,
+                size: Sectors(size),
+            }
+        }),
+        uid().prop_map(|uid| Request::RemoveDm { uid }),
+        btree_set(slot(), 0..50).prop_map(|guests| Request::EnsureNat { guests }),
+        (uid(), slot(), any::<u32>(), any::<u8>(), any::<bool>()).prop_map(
+            |(uid, slot, memory_mib, vcpus, work_disk)| Request::StartVmm {
+                uid,
+                slot,
+                memory_mib,
+                vcpus,
+                work_disk,
+            }
+        ),
+        uid().prop_map(|uid| Request::KillVmm { uid }),
+        (uid(), any::<u32>()).prop_map(|(uid, timeout_ms)| Request::WaitVmm { uid, timeout_ms }),
+        uid().prop_map(|uid| Request::RemoveVmm { uid }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_request_comes_back_as_it_was(request in request()) {
+        let frame = encode(&request, MAX_REQUEST).unwrap();
+        let header: [u8; HEADER] = frame[..HEADER].try_into().unwrap();
+        prop_assert_eq!(body_length(header, MAX_REQUEST).unwrap(), frame.len() - HEADER);
+        prop_assert_eq!(decode::<Request>(&frame[HEADER..]).unwrap(), request);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..512)) {
+        let _ = decode::<Request>(&bytes);
+        let _ = decode::<Response>(&bytes);
+    }
+
+    /// Closer to the real thing: one byte of a good request replaced.
+    #[test]
+    fn a_damaged_request_never_panics(request in request(), at in any::<prop::sample::Index>(), byte: u8) {
+        let mut body = encode(&request, MAX_REQUEST).unwrap().split_off(HEADER);
+        let at = at.index(body.len());
+        body[at] = byte;
+        let _ = decode::<Request>(&body);
+    }
+}

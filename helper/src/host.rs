@@ -1,0 +1,99 @@
+//! What the operations share: the install metadata, the places on the host,
+//! and the locks.
+//!
+//! Lock order: a VM's lock, then a leaf (`bridge`, `nat`). The VM's lock makes
+//! concurrent repeats of one VM's operations take turns; nothing else waits
+//! for it. `wait-vmm` and `inventory` take no lock.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use banger_protocol::install::RUNTIME_DIR;
+use banger_protocol::{Install, Slot, VmUid};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::Failure;
+use crate::systemd::Systemd;
+
+/// The host, as one installation may use it.
+#[derive(Debug)]
+pub struct Host {
+    /// What `banger system install` decided.
+    pub install: Install,
+    /// `/run/banger`; the VMMs' socket directories stand in `vms` below it.
+    pub runtime_dir: PathBuf,
+    /// Where the unified cgroup hierarchy is mounted.
+    pub cgroups: PathBuf,
+    /// The service manager.
+    pub systemd: Systemd,
+    /// Held while the bridge is made.
+    pub bridge: tokio::sync::Mutex<()>,
+    /// Held while the NAT table is compared and replaced.
+    pub nat: tokio::sync::Mutex<()>,
+    vms: Mutex<HashMap<VmUid, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Host {
+    /// The host with its usual places.
+    pub fn new(install: Install) -> Self {
+        Self {
+            install,
+            runtime_dir: RUNTIME_DIR.into(),
+            cgroups: "/sys/fs/cgroup".into(),
+            systemd: Systemd::default(),
+            bridge: tokio::sync::Mutex::default(),
+            nat: tokio::sync::Mutex::default(),
+            vms: Mutex::default(),
+        }
+    }
+
+    /// Takes the VM's turn.
+    pub async fn vm(&self, uid: VmUid) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody but the map holds an idle lock: forget those.
+            vms.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(vms.entry(uid).or_default())
+        };
+        lock.lock_owned().await
+    }
+
+    /// The uid and gid of a slot's VMM, if the slot exists.
+    pub fn vmm_uid(&self, slot: Slot) -> Result<u32, Failure> {
+        if slot.get() > self.install.slots {
+            return Err(Failure::refused(
+                "slot",
+                format!(
+                    "slot {} does not exist: the installation has {}",
+                    slot.get(),
+                    self.install.slots
+                ),
+            ));
+        }
+        Ok(self.install.uid_base + u32::from(slot.get()))
+    }
+
+    /// `<jail_dir>/<name of the firecracker binary>`: the jailer's own layout.
+    pub fn jails(&self) -> PathBuf {
+        let name = self.install.firecracker.file_name();
+        self.install
+            .jail_dir
+            .join(name.unwrap_or("firecracker".as_ref()))
+    }
+
+    /// Parent of the VMMs' socket directories.
+    pub fn socket_dirs(&self) -> PathBuf {
+        self.runtime_dir.join("vms")
+    }
+
+    /// The slice's directory in the cgroup file system.
+    pub fn slice(&self) -> PathBuf {
+        self.cgroups.join(crate::op::vmm::SLICE)
+    }
+
+    /// The state directory, on whose file system every disk must be.
+    pub fn state_dir(&self) -> &Path {
+        &self.install.state_dir
+    }
+}

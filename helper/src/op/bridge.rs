@@ -1,0 +1,152 @@
+//! The bridge with the guests' gateway address, and a dummy interface on it:
+//! without a running port a bridge has no carrier, and systemd-resolved then
+//! ignores its DNS servers.
+//!
+//! `absent -> made, aliased, addressed, up -> unchanged`. Never removed by the
+//! helper; a bridge of that name without our alias is refused.
+
+use banger_protocol::slot::gateway;
+use banger_protocol::{Handle, Install};
+use netlink_packet_route::link::{InfoKind, LinkMessage};
+use nix::errno::Errno;
+use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec};
+
+use crate::netlink::{Link, Netlink};
+use crate::{Done, Failure, Host, Outcome};
+
+/// The alias that marks bridge and dummy as banger's.
+pub const ALIAS: &str = "banger";
+/// The dummy port. No tap has this name: those end in a number.
+pub const CARRIER: &str = "bgr-carrier";
+
+/// Makes what is missing of the bridge.
+pub async fn ensure(host: &Host) -> Done {
+    let _turn = host.bridge.lock().await;
+    let install = &host.install;
+    let netlink = Netlink::open()?;
+    let (bridge, mut changed) = port(
+        &netlink,
+        &install.bridge,
+        &[InfoKind::Bridge],
+        bridge_message(install),
+    )
+    .await?;
+    let (address, prefix) = (gateway(install.subnet), install.subnet.prefix_len());
+    let addresses = netlink.addresses().await?;
+    if let Some((index, other, _)) = addresses
+        .iter()
+        .find(|(index, other, _)| *index != bridge.index && install.subnet.contains(other))
+    {
+        return Err(Failure::refused(
+            "subnet",
+            format!(
+                "{} is taken: interface {index} has {other}; install with another subnet",
+                install.subnet
+            ),
+        ));
+    }
+    if !addresses.contains(&(bridge.index, address, prefix)) {
+        netlink.add_address(&bridge, address, prefix).await?;
+        changed = true;
+    }
+    let (carrier, made) = carrier(&netlink).await?;
+    changed |= made;
+    if !bridge.up {
+        let up = LinkUnspec::new_with_index(bridge.index).up().build();
+        netlink.set(&bridge.name, up).await?;
+        changed = true;
+    }
+    if !carrier.up || carrier.controller != Some(bridge.index) {
+        let join = LinkUnspec::new_with_index(carrier.index)
+            .controller(bridge.index)
+            .up()
+            .build();
+        netlink.set(CARRIER, join).await?;
+        changed = true;
+    }
+    Ok(Outcome::new(changed, Handle::None))
+}
+
+/// Whether the bridge stands as [`ensure`] leaves it. Reads only.
+pub async fn stands(host: &Host, netlink: &Netlink, links: &[Link]) -> Result<bool, Failure> {
+    let install = &host.install;
+    let Some(bridge) = links.iter().find(|link| link.name == install.bridge) else {
+        return Ok(false);
+    };
+    let carrier = links
+        .iter()
+        .any(|link| link.name == CARRIER && link.up && link.controller == Some(bridge.index));
+    let ours = bridge.alias.as_deref() == Some(ALIAS);
+    let address = (
+        bridge.index,
+        gateway(install.subnet),
+        install.subnet.prefix_len(),
+    );
+    Ok(bridge.up && carrier && ours && netlink.addresses().await?.contains(&address))
+}
+
+/// The port that gives the bridge its carrier. A kernel without the dummy
+/// driver may have ifb, which drops whatever isn't redirected to it.
+async fn carrier(netlink: &Netlink) -> Result<(Link, bool), Failure> {
+    let kinds = [InfoKind::Dummy, InfoKind::Ifb];
+    let dummy = LinkDummy::new(CARRIER).build();
+    match port(netlink, CARRIER, &kinds, dummy).await {
+        Err(e) if e.errno() == Some(Errno::EOPNOTSUPP as i32) => {
+            let ifb = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb);
+            port(netlink, CARRIER, &kinds, ifb.name(CARRIER).build()).await
+        }
+        other => other,
+    }
+}
+
+/// Our interface of that name and one of these kinds, made if it wasn't there.
+async fn port(
+    netlink: &Netlink,
+    name: &str,
+    kinds: &[InfoKind],
+    make: LinkMessage,
+) -> Result<(Link, bool), Failure> {
+    let found = netlink.link(name).await?;
+    let missing = found.is_none();
+    let link = match found {
+        Some(link) => link,
+        None => {
+            netlink.add(name, make).await?;
+            let gone = || Failure::later("RTM_GETLINK", format!("{name} vanished"));
+            netlink.link(name).await?.ok_or_else(gone)?
+        }
+    };
+    if !link.kind.as_ref().is_some_and(|kind| kinds.contains(kind)) {
+        return Err(Failure::refused(
+            "kind",
+            format!("{name} exists and is something else"),
+        ));
+    }
+    if missing {
+        // The kernel ignores an alias at creation.
+        let alias = LinkUnspec::new_with_index(link.index).alias(ALIAS).build();
+        if let Err(e) = netlink.set(name, alias).await {
+            // Without its alias the next call would have to refuse it.
+            let _ = netlink.delete(&link).await;
+            return Err(e);
+        }
+    } else if link.alias.as_deref() != Some(ALIAS) {
+        return Err(Failure::refused(
+            "alias",
+            format!(
+                "{name} was not made by banger (its alias is not `{ALIAS}`): rename or remove it, \
+                 or install with another bridge name"
+            ),
+        ));
+    }
+    Ok((link, missing))
+}
+
+/// A fixed MAC: without one the bridge takes its lowest port's, and guests
+/// keep the old one in their ARP caches.
+fn bridge_message(install: &Install) -> LinkMessage {
+    let [a, b, c, d] = gateway(install.subnet).octets();
+    LinkBridge::new(&install.bridge)
+        .address(vec![0x02, 0xba, a, b, c, d])
+        .build()
+}

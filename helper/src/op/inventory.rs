@@ -1,0 +1,140 @@
+//! Everything of ours on the host, read in bulk and at once: one netlink dump,
+//! one pass over the loop devices, three runs of dmsetup, one call to systemd.
+//! A section that can't be read is unknown and says why; it never reads as empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use banger_protocol::inventory::{Dm, Exit, Inventory, Loop, Probe, Tap, Vmm};
+use banger_protocol::{Slot, VmUid};
+
+use crate::failure::blocking;
+use crate::netlink::Netlink;
+use crate::op::{bridge, dm, loopdev, nat, tap, vmm};
+use crate::{Failure, Host};
+
+/// Reads it all.
+pub async fn read(host: &Host) -> Result<Inventory, Failure> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let boot = std::fs::read_to_string(path).map_err(|e| Failure::os("read", path, e))?;
+    let (vmms, network, loops, dms, nat) = tokio::join!(
+        vmms(host),
+        network(host),
+        blocking("LOOP_GET_STATUS64", loopdev::tagged),
+        dm::full(),
+        nat::read(&host.install)
+    );
+    let (taps, bridge) = match network {
+        Ok((taps, bridge)) => (Probe::Known(taps), Probe::Known(bridge)),
+        Err(e) => {
+            let why = unknown(&e);
+            (Probe::Unknown(why.clone()), Probe::Unknown(why))
+        }
+    };
+    Ok(Inventory {
+        boot_id: boot.trim().to_owned(),
+        vmms: probe(vmms),
+        taps,
+        loops: probe(loops.map(|found| found.into_iter().map(wire_loop).collect())),
+        dms: probe(dms.map(|found| found.into_iter().filter_map(wire_dm).collect())),
+        bridge,
+        nat: probe::<Option<BTreeSet<Slot>>>(nat),
+    })
+}
+
+async fn vmms(host: &Host) -> Result<Vec<Vmm>, Failure> {
+    let units = host.systemd.units(vmm::PATTERN).await?;
+    let mut states: BTreeMap<VmUid, Option<_>> = BTreeMap::new();
+    for unit in units {
+        let uid = unit
+            .name
+            .strip_prefix("banger-vm-")
+            .and_then(|n| n.strip_suffix(".service"));
+        if let Some(uid) = uid.and_then(|u| u.parse().ok()) {
+            states.insert(uid, Some(unit));
+        }
+    }
+    for uid in vmm::jails(host)? {
+        states.entry(uid).or_default();
+    }
+    let mut found = Vec::new();
+    for (uid, unit) in states {
+        let process = vmm::process(host, uid)?;
+        let exit = match &process {
+            Some(_) => None,
+            // systemd's word where the record could not be written.
+            None => vmm::exit(host, uid).or_else(|| {
+                unit.filter(|u| u.active == "failed").map(|u| Exit {
+                    result: u.sub,
+                    status: -1,
+                })
+            }),
+        };
+        found.push(Vmm {
+            uid,
+            process,
+            exit,
+            jail: vmm::jail_present(host, uid),
+        });
+    }
+    Ok(found)
+}
+
+async fn network(host: &Host) -> Result<(Vec<Tap>, bool), Failure> {
+    let netlink = Netlink::open()?;
+    let links = netlink.links().await?;
+    let bridge = links
+        .iter()
+        .find(|l| l.name == host.install.bridge)
+        .map(|l| l.index);
+    let taps = links.iter().filter_map(|link| {
+        let uid = tap::owner(link);
+        let port = bridge.is_some() && link.controller == bridge;
+        let ours = uid.is_some() || (port && link.name != bridge::CARRIER);
+        ours.then(|| Tap {
+            name: link.name.clone(),
+            uid,
+            ifindex: link.index,
+            attached: port && link.up,
+        })
+    });
+    let taps = taps.collect();
+    let stands = bridge::stands(host, &netlink, &links).await?;
+    Ok((taps, stands))
+}
+
+fn wire_loop(found: loopdev::Tagged) -> Loop {
+    Loop {
+        device: found.device,
+        uid: found.uid,
+        role: found.role,
+        backing_device: found.backing_device,
+        backing_inode: found.backing_inode,
+    }
+}
+
+fn wire_dm(device: dm::Device) -> Option<Dm> {
+    let (uid, part) = device.ours()?;
+    Some(Dm {
+        uid,
+        part,
+        node: device.node(),
+        size: device.size,
+        overflow: device.overflow,
+        loops: device.loops,
+        name: device.name,
+    })
+}
+
+fn probe<T>(section: Result<T, Failure>) -> Probe<T> {
+    match section {
+        Ok(known) => Probe::Known(known),
+        Err(e) => Probe::Unknown(unknown(&e)),
+    }
+}
+
+fn unknown(failure: &Failure) -> String {
+    match &failure.source {
+        Some(cause) => format!("{failure}: {cause}"),
+        None => failure.to_string(),
+    }
+}

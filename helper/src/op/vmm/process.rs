@@ -1,0 +1,128 @@
+//! The one process of a VMM, found in its unit's cgroup and held by pidfd.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use banger_protocol::VmUid;
+use banger_protocol::inventory::Process;
+use nix::libc;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::{Failure, Host};
+
+/// The process that runs the jailer or, after its exec, Firecracker.
+pub fn of(host: &Host, uid: VmUid) -> Result<Option<Process>, Failure> {
+    if !host.cgroups.join("cgroup.controllers").exists() {
+        return Err(Failure::refused(
+            "cgroup",
+            format!(
+                "no unified hierarchy (cgroup v2) at {}",
+                host.cgroups.display()
+            ),
+        ));
+    }
+    let path = host.slice().join(uid.unit()).join("cgroup.procs");
+    let pids = match fs::read_to_string(&path) {
+        Ok(pids) => pids,
+        // ENODEV: the cgroup went away while it was open.
+        Err(e) if absent(&e) || e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+        Err(e) => return Err(Failure::os("read", path.display().to_string(), e)),
+    };
+    let install = &host.install;
+    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
+        let link = format!("/proc/{pid}/exe");
+        let exe = match fs::read_link(&link) {
+            Ok(exe) => exe,
+            Err(e) if absent(&e) => continue,
+            Err(e) => return Err(Failure::os("readlink", link, e)),
+        };
+        // In a jail the path is the jail's, and it may be unlinked already.
+        let name = exe.file_name().map(|n| n.to_string_lossy().into_owned());
+        let name = name.as_deref().map(|n| n.trim_end_matches(" (deleted)"));
+        let ours = [&install.firecracker, &install.jailer]
+            .iter()
+            .any(|p| p.file_name().and_then(|n| n.to_str()) == name);
+        if ours && let Some(start_time) = start_time(pid)? {
+            return Ok(Some(Process { pid, start_time }));
+        }
+    }
+    Ok(None)
+}
+
+/// Resolves once the process has exited (a pidfd polls readable then).
+pub(super) async fn ended(process: Process) -> Result<(), Failure> {
+    let object = format!("pid {}", process.pid);
+    let Some(fd) = open(process)? else {
+        return Ok(());
+    };
+    // SAFETY: an `OwnedFd` stays open, and the same, until the `AsyncFd` drops it.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+        .map_err(|e| Failure::os("epoll", &object, e))?;
+    fd.readable()
+        .await
+        .map(drop)
+        .map_err(|e| Failure::os("epoll", object, e))
+}
+
+/// A pidfd of exactly this process; `None` where it has ended.
+fn open(process: Process) -> Result<Option<OwnedFd>, Failure> {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else {
+        return Ok(None);
+    };
+    let fd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(e) => return Err(Failure::os("pidfd_open", format!("pid {}", process.pid), e)),
+    };
+    // The pid could have been used again before the pidfd was open; not after.
+    Ok((start_time(process.pid)? == Some(process.start_time)).then_some(fd))
+}
+
+/// Field 22 of `/proc/<pid>/stat` (proc(5)); `None` for a zombie or nobody.
+fn start_time(pid: u32) -> Result<Option<u64>, Failure> {
+    let path = format!("/proc/{pid}/stat");
+    match fs::read_to_string(&path) {
+        Ok(stat) => Ok(parse_stat(&stat)),
+        Err(e) if absent(&e) => Ok(None),
+        Err(e) => Err(Failure::os("read", path, e)),
+    }
+}
+
+/// The command's name may hold anything: fields count from its last `)`.
+fn parse_stat(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    // State is field 3, so 22 is the nineteenth after it.
+    fields.nth(18)?.parse().ok()
+}
+
+fn absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_command_name_moves_no_field() {
+        let stat = "42 (a) R 1 (b) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 200";
+        assert_eq!(parse_stat(stat), Some(987_654));
+        assert_eq!(parse_stat(&stat.replace(") S", ") Z")), None);
+        assert_eq!(parse_stat("42 (x"), None);
+    }
+
+    #[tokio::test]
+    async fn a_recycled_pid_counts_as_ended() {
+        let pid = std::process::id();
+        let other = Process { pid, start_time: 1 };
+        assert!(ended(other).await.is_ok());
+    }
+}

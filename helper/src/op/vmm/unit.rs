@@ -1,0 +1,141 @@
+//! The transient service of one VMM (systemd.service(5), systemd.exec(5),
+//! systemd.resource-control(5)).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use banger_protocol::install::socket::API;
+use banger_protocol::{Install, VmUid};
+use zbus::{Fd, Variant};
+
+use super::jail::Places;
+use super::{Machine, SLICE, exit};
+
+const MIB: u64 = 1 << 20;
+/// Firecracker's own memory, its page tables, and the jailer's copy of the binary.
+const OVERHEAD: u64 = 128 * MIB;
+/// Threads: the API's, the device loop's, one per processor; the jailer and the shell before and after.
+const TASKS: u64 = 16;
+/// Processor time of the device loop, beside the guest's own, in µs per second.
+const DEVICE_LOOP: u64 = 500_000;
+const SECOND: u64 = 1_000_000;
+/// The jailer makes these nodes in its jail, hence the `m`.
+const DEVICES: [&str; 4] = [
+    "/dev/kvm",
+    "/dev/net/tun",
+    "/dev/urandom",
+    "/dev/userfaultfd",
+];
+/// What the jailer needs before it becomes the VMM's uid, in capabilities(7)'s
+/// numbers: CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID, SYS_CHROOT, SYS_ADMIN, MKNOD.
+const CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 6 | 1 << 7 | 1 << 18 | 1 << 21 | 1 << 27;
+
+/// Everything that the unit depends on.
+pub(super) struct Service<'a> {
+    pub(super) uid: VmUid,
+    pub(super) vmm: u32,
+    pub(super) machine: Machine,
+    pub(super) places: &'a Places,
+    pub(super) exit: &'a Path,
+    pub(super) drives: &'a [String],
+    pub(super) serial: &'a OwnedFd,
+}
+
+impl<'a> Service<'a> {
+    /// The properties of StartTransientUnit.
+    pub(super) fn properties(&self, install: &Install) -> Vec<(&'static str, Variant<'a>)> {
+        let machine = self.machine;
+        let sockets = text(&self.places.sockets);
+        let jail = self.exit.parent().unwrap_or(Path::new("/"));
+        let mounted = format!("{}/s", text(&self.places.root));
+        // MS_REC is what systemd itself passes for BindPaths=.
+        let bind: Vec<(String, String, bool, u64)> = vec![(sockets, mounted, false, 0x4000)];
+        let shell = ["/bin/sh", "-c", exit::SCRIPT].map(str::to_owned);
+        let mut post = shell.to_vec();
+        post.push(text(self.exit));
+        let allow: Vec<(String, String)> = DEVICES
+            .iter()
+            .map(|device| ((*device).to_owned(), "rwm".to_owned()))
+            .chain(
+                self.drives
+                    .iter()
+                    .map(|drive| (drive.clone(), "rw".to_owned())),
+            )
+            .collect();
+        let quota = u64::from(machine.vcpus) * SECOND + DEVICE_LOOP;
+        vec![
+            (
+                "Description",
+                Variant::from(format!("banger VM {}", self.uid)),
+            ),
+            ("Type", Variant::from("exec")),
+            ("Slice", Variant::from(SLICE)),
+            ("ExecStart", command(self.jailer(install))),
+            ("ExecStopPost", command(post)),
+            ("TimeoutStopUSec", Variant::from(10 * SECOND)),
+            ("UMask", Variant::from(0o007_u32)),
+            ("StandardInput", Variant::from("null")),
+            (
+                "StandardOutputFileDescriptor",
+                Variant::from(Fd::from(self.serial.as_fd())),
+            ),
+            (
+                "StandardErrorFileDescriptor",
+                Variant::from(Fd::from(self.serial.as_fd())),
+            ),
+            (
+                "MemoryMax",
+                Variant::from(u64::from(machine.memory_mib) * MIB + OVERHEAD),
+            ),
+            ("CPUQuotaPerSecUSec", Variant::from(quota)),
+            ("TasksMax", Variant::from(u64::from(machine.vcpus) + TASKS)),
+            // A core file would be the guest's memory.
+            ("LimitCORE", Variant::from(0_u64)),
+            ("BindPaths", Variant::from(bind)),
+            ("DevicePolicy", Variant::from("closed")),
+            ("DeviceAllow", Variant::from(allow)),
+            ("CapabilityBoundingSet", Variant::from(CAPABILITIES)),
+            ("NoNewPrivileges", Variant::from(true)),
+            ("ProtectSystem", Variant::from("strict")),
+            ("ReadWritePaths", Variant::from(vec![text(jail)])),
+            ("ProtectHome", Variant::from("yes")),
+            ("CollectMode", Variant::from("inactive")),
+        ]
+    }
+
+    fn jailer(&self, install: &Install) -> Vec<String> {
+        let vmm = self.vmm.to_string();
+        let base = text(&install.jail_dir);
+        [
+            text(&install.jailer).as_str(),
+            "--id",
+            &self.uid.to_string(),
+            "--exec-file",
+            &text(&install.firecracker),
+            "--uid",
+            &vmm,
+            "--gid",
+            &vmm,
+            "--chroot-base-dir",
+            &base,
+            "--cgroup-version",
+            "2",
+            "--",
+            "--api-sock",
+            &format!("{}/{API}", banger_protocol::install::jail::SOCKETS),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
+
+/// `a(sasb)`: program, argv, whether a failure is ignored.
+fn command(argv: Vec<String>) -> Variant<'static> {
+    let program = argv.first().cloned().unwrap_or_default();
+    Variant::from(vec![(program, argv, false)])
+}
+
+/// Install metadata holds UTF-8 paths only; that is checked when it is read.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,115 @@
+//! One connection: credentials, then `hello`, then one request at a time.
+//!
+//! A peer that isn't the owner (or root) is closed before a byte is read. An
+//! operation runs as a task of its own: it ends although its peer went away,
+//! and its panic is an answer, not the server's end.
+
+use std::sync::Arc;
+
+use banger_protocol::frame;
+use banger_protocol::version::CURRENT;
+use banger_protocol::{OpError, Request, Response, Retry};
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+use tracing::{debug, error, warn};
+
+use super::dispatch::answer;
+use super::wire::{self, DEADLINE, WireError};
+use crate::Host;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(host: Arc<Host>, mut stream: UnixStream, closing: &Notify) {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || peer.uid() == host.install.owner_uid => {}
+        Ok(peer) => {
+            warn!(uid = peer.uid(), "refused: not the owner");
+            return;
+        }
+        Err(e) => {
+            warn!("refused: SO_PEERCRED: {e}");
+            return;
+        }
+    }
+    if let Err(e) = talk(&host, &mut stream, closing).await {
+        warn!("connection closed: {e}");
+        let refusal = refusal("frame", "read", e.to_string());
+        // The peer may be gone; then nobody misses it.
+        let _ = wire::write(&mut stream, &refusal).await;
+    }
+}
+
+async fn talk(
+    host: &Arc<Host>,
+    stream: &mut UnixStream,
+    closing: &Notify,
+) -> Result<(), WireError> {
+    let Ok(first) = tokio::time::timeout(DEADLINE, wire::read(stream)).await else {
+        return Err(WireError::Slow);
+    };
+    let Some(first) = first? else {
+        return Ok(());
+    };
+    match frame::decode(&first.body)? {
+        Request::Hello { version } if version.major == CURRENT.major => {
+            wire::write(stream, &Response::Hello { version: CURRENT }).await?;
+        }
+        Request::Hello { version } => {
+            let message = format!(
+                "the helper speaks protocol {}, the client {}: install both from one version",
+                CURRENT.major, version.major
+            );
+            return wire::write(stream, &refusal("hello", "version", message)).await;
+        }
+        other => {
+            let message = "a connection starts with `hello`".to_owned();
+            return wire::write(stream, &refusal(other.op(), "hello", message)).await;
+        }
+    }
+    loop {
+        let frame = tokio::select! {
+            frame = wire::read(stream) => frame?,
+            () = closing.notified() => return Ok(()),
+        };
+        let Some(frame) = frame else {
+            return Ok(());
+        };
+        let request: Request = frame::decode(&frame.body)?;
+        let op = request.op();
+        let response = if frame.descriptors.len() == request.descriptors() {
+            debug!(op, ?request, "request");
+            let host = Arc::clone(host);
+            let task = tokio::spawn(async move { answer(&host, request, frame.descriptors).await });
+            task.await.unwrap_or_else(|e| {
+                error!(op, "the operation died: {e}");
+                refusal(
+                    op,
+                    "panic",
+                    "the operation died; the helper's log has the cause".into(),
+                )
+            })
+        } else {
+            let message = format!(
+                "{} descriptors came, {} belong to this request",
+                frame.descriptors.len(),
+                request.descriptors()
+            );
+            refusal(op, "descriptors", message)
+        };
+        if let Response::Error { error } = &response {
+            warn!(op, retry = ?error.retry, "{error}");
+        }
+        wire::write(stream, &response).await?;
+    }
+}
+
+fn refusal(op: &str, step: &str, message: String) -> Response {
+    Response::Error {
+        error: OpError {
+            op: op.to_owned(),
+            step: step.to_owned(),
+            errno: None,
+            message,
+            retry: Retry::Never,
+        },
+    }
+}

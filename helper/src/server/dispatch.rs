@@ -1,0 +1,105 @@
+//! From a request to its operation. The match is the whole list of what the
+//! owner can make root do.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use banger_protocol::version::CURRENT;
+use banger_protocol::{Request, Response};
+
+use crate::op::{bridge, dm, inventory, loopdev, nat, tap, vmm};
+use crate::{Done, Failure, Host};
+
+/// Runs one operation. The number of descriptors has been checked.
+pub async fn answer(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Response {
+    let op = request.op();
+    let result = match request {
+        Request::Hello { .. } => Ok(Response::Hello { version: CURRENT }),
+        Request::Inventory {} => inventory::read(host)
+            .await
+            .map(|inventory| Response::Inventory {
+                inventory: Box::new(inventory),
+            }),
+        change => run(host, change, descriptors).await.map(Response::from),
+    };
+    result.unwrap_or_else(|failure| Response::Error {
+        error: failure.on_wire(op),
+    })
+}
+
+async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || {
+        let missing = || Failure::refused("descriptors", "one is missing");
+        descriptors.next().ok_or_else(missing)
+    };
+    match request {
+        Request::Hello { .. } | Request::Inventory {} => Err(Failure::refused(
+            "dispatch",
+            "not an operation that changes anything",
+        )),
+        Request::EnsureBridge {} => bridge::ensure(host).await,
+        Request::EnsureTap { uid, slot } => {
+            let _turn = host.vm(uid).await;
+            tap::ensure(host, uid, slot).await
+        }
+        Request::RemoveTap { uid, slot } => {
+            let _turn = host.vm(uid).await;
+            tap::remove(host, uid, slot).await
+        }
+        Request::EnsureLoop { uid, role } => {
+            let _turn = host.vm(uid).await;
+            loopdev::ensure(host, uid, role, next()?).await
+        }
+        Request::RemoveLoop { uid, role, device } => {
+            let _turn = host.vm(uid).await;
+            loopdev::remove(uid, role, device).await
+        }
+        Request::EnsureDm {
+            uid,
+            base,
+            cow,
+            size,
+        } => {
+            let _turn = host.vm(uid).await;
+            dm::ensure(host, uid, base, cow, size).await
+        }
+        Request::RemoveDm { uid } => {
+            let _turn = host.vm(uid).await;
+            dm::remove(uid).await
+        }
+        Request::EnsureNat { guests } => nat::ensure(host, &guests).await,
+        Request::StartVmm {
+            uid,
+            slot,
+            memory_mib,
+            vcpus,
+            work_disk,
+        } => {
+            let _turn = host.vm(uid).await;
+            let machine = vmm::Machine {
+                slot,
+                memory_mib,
+                vcpus,
+                work_disk,
+            };
+            let files = vmm::Files {
+                kernel: next()?,
+                initrd: next()?,
+                serial: next()?,
+            };
+            vmm::start(host, uid, machine, files).await
+        }
+        Request::KillVmm { uid } => {
+            let _turn = host.vm(uid).await;
+            vmm::kill(host, uid).await
+        }
+        Request::WaitVmm { uid, timeout_ms } => {
+            vmm::wait(host, uid, Duration::from_millis(timeout_ms.into())).await
+        }
+        Request::RemoveVmm { uid } => {
+            let _turn = host.vm(uid).await;
+            vmm::remove(host, uid).await
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The operations on this machine's kernel: bridge, taps, loops and nftables in
+//! a fresh network namespace. What the machine lacks is skipped by name.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bench;
+mod bridge;
+mod inventory;
+mod loops;
+mod nat;
+mod peers;
+mod taps;
