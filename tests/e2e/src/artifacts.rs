@@ -154,7 +154,7 @@ pub(crate) fn pack(directory: &Path, drive: &Path, label: &str) -> Result<()> {
         length: (used + used / 16 + (16 << 20)).next_multiple_of(1 << 20),
         journal: false,
     };
-    ext4::make(Command::new("mkfs.ext4"), drive, directory, layout)
+    ext4::make(Command::new(ext4::MKFS), drive, directory, layout)
 }
 
 /// Installs the recipe's packages beneath `entry/root` and sets it up.
@@ -184,7 +184,7 @@ fn bootstrap(recipe: &Recipe, entry: &Path) -> Result<PathBuf> {
 
 /// mkfs as root, for the tree is root's; the file then is ours.
 fn make_from_root(file: &Path, root: &Path, layout: Layout<'_>) -> Result<()> {
-    ext4::make(as_root("mkfs.ext4"), file, root, layout)
+    ext4::make(as_root(ext4::MKFS), file, root, layout)
 }
 
 fn remove_root(root: &Path) -> Result<()> {

@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result};
 
 use crate::run::run;
 
+/// By its path: `/sbin` is not on everybody's PATH.
+pub(crate) const MKFS: &str = "/sbin/mkfs.ext4";
+
 /// How a file system is laid out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a> {

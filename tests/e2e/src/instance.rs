@@ -24,22 +24,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     artifacts::{Artifacts, pack},
-    cache::{Cache, Lock},
+    cache::Cache,
     console::{self, BootEnd},
     process::ProcessName,
     qemu::{Accel, Machine},
     run::run,
     ssh::{Ssh, generate_key},
     stages::Stages,
+    state::{kill_process_of, lock, read_json, remove, running, write_json},
 };
 
 /// From QEMU's start to systemd's default target.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-const KILL_LIMIT: Duration = Duration::from_secs(20);
 
 /// An instance's name: 1 to 32 of `a-z`, `0-9` and `-`, as it names a directory
 /// and appears in messages.
@@ -338,57 +337,6 @@ fn prepare(
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
-}
-
-fn lock(cache: &Cache, name: &InstanceName) -> Result<Lock> {
-    let directory = cache.instances();
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
-    Lock::take(&directory.join(format!("{name}.lock")))
-}
-
-/// The process of the instance in this directory, if it runs.
-fn running(directory: &Path) -> Result<Option<ProcessName>> {
-    let Some(process) = read_json::<ProcessName>(&directory.join("process.json"))? else {
-        return Ok(None);
-    };
-    Ok(process.open()?.is_some().then_some(process))
-}
-
-fn kill_process_of(directory: &Path) -> Result<()> {
-    if let Some(process) = running(directory)? {
-        process
-            .kill(KILL_LIMIT)
-            .with_context(|| format!("cannot kill QEMU, process {}", process.pid()))?;
-    }
-    Ok(())
-}
-
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let bytes = serde_json::to_vec_pretty(value)?;
-    let part = path.with_extension("part");
-    fs::write(&part, bytes)
-        .and_then(|()| fs::rename(&part, path))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("{} is damaged; remove its directory", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ mod run;
 mod shell;
 mod ssh;
 mod stages;
+mod state;
 mod test_host;
 mod transfer;
 

@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
+    cell::Cell,
     env, fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use banger_e2e::{Options, TestHost, User};
+use anyhow::bail;
+use banger_e2e::{Options, TestHost, User, scenario};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
@@ -126,6 +128,26 @@ fn qemu_dies_with_a_test_process_that_is_killed() {
         .args(["down", "--name", "selftest-killed"])
         .status();
     assert!(down.unwrap().success());
+}
+
+#[test]
+#[ignore = "boots a host twice"]
+fn only_a_scenario_whose_host_died_runs_again() {
+    let attempts = Cell::new(0);
+    let options = Options::default();
+    let run = scenario("selftest-crash", &options, |host| {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() == 1 {
+            let crash = host.exec(User::Root, "echo c > /proc/sysrq-trigger");
+            let told = crash.unwrap_err().to_string();
+            assert!(told.contains("kernel died"), "{told}");
+            bail!("the first host died");
+        }
+        assert_eq!(host.crashed(), None);
+        bail!("a failure on a living host")
+    });
+    assert_eq!(run.unwrap_err().to_string(), "a failure on a living host");
+    assert_eq!(attempts.get(), 2);
 }
 
 #[test]
