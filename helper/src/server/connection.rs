@@ -11,7 +11,7 @@ use banger_protocol::version::CURRENT;
 use banger_protocol::{OpError, Request, Response, Retry};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::dispatch::answer;
 use super::wire::{self, DEADLINE, WireError};
@@ -96,7 +96,10 @@ async fn talk(
             refusal(op, "descriptors", message)
         };
         if let Response::Error { error } = &response {
-            warn!(op, retry = ?error.retry, "{error}");
+            match error.retry {
+                Retry::Never => warn!(op, "{error}"),
+                Retry::Later => info!(op, "{error}"),
+            }
         }
         wire::write(stream, &response).await?;
     }
