@@ -1,0 +1,275 @@
+//! A disposable host with banger installed in it as its two services.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{Options, Output, Stages, TestHost, User, shell::quote};
+
+/// A guest under software emulation boots in 10 to 40 s; a busy machine doubles that.
+const READY: Duration = Duration::from_secs(240);
+
+/// The example image, at the path where the disposable host holds it.
+const IMAGE: &str = "\
+apiVersion: banger.dev/v1alpha1
+kind: Image
+metadata: {name: debian-12}
+spec:
+  rootfs:
+    disk: {path: /images/debian-12.ext4}
+";
+
+/// A host that runs banger for its owner.
+#[derive(Debug)]
+pub struct Lab {
+    /// The host.
+    pub host: TestHost,
+}
+
+/// What the host holds that a VM could have left: one line a thing, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory(pub Vec<String>);
+
+impl Lab {
+    /// A fresh host with banger from this payload, its services up, no VM.
+    ///
+    /// # Errors
+    /// The host doesn't come up, or the installation fails.
+    pub fn up(name: &str, payload: &Path) -> Result<Self> {
+        let options = Options {
+            payload: Some(payload.to_path_buf()),
+            ..Options::default()
+        };
+        Self::up_with(name, options)
+    }
+
+    /// As `up`, with all of the host's options.
+    ///
+    /// # Errors
+    /// As `up`.
+    pub fn up_with(name: &str, options: Options) -> Result<Self> {
+        let lab = Self {
+            host: TestHost::up_with(name, options)?,
+        };
+        Stages::default().run("install banger in the host", || lab.install())?;
+        Ok(lab)
+    }
+
+    fn install(&self) -> Result<()> {
+        self.root(
+            "/payload/banger system install --owner owner --from /payload \
+             --firecracker /images/firecracker --jailer /images/jailer",
+        )?;
+        Ok(())
+    }
+
+    /// Runs a shell line as the owner; any status but 0 is an error.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn owner(&self, line: &str) -> Result<String> {
+        self.checked(User::Owner, line, Duration::from_secs(300))
+    }
+
+    /// Runs a shell line as root; any status but 0 is an error.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn root(&self, line: &str) -> Result<String> {
+        self.checked(User::Root, line, Duration::from_secs(300))
+    }
+
+    /// Runs a shell line as the owner, whatever its status.
+    ///
+    /// # Errors
+    /// The host is gone.
+    pub fn ask(&self, line: &str) -> Result<Output> {
+        self.host
+            .exec_within(User::Owner, line, Duration::from_secs(300))
+    }
+
+    fn checked(&self, user: User, line: &str, limit: Duration) -> Result<String> {
+        let output = self.host.exec_within(user, line, limit)?;
+        output
+            .ok()
+            .with_context(|| format!("{}: {line}", user.name()))
+    }
+
+    /// Puts a file of this text into the owner's directory of VMs, as an editor would.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_vm(&self, file: &str, text: &str) -> Result<()> {
+        self.write(&format!(".config/banger/vms/{file}"), text)
+    }
+
+    /// Puts a file of this text somewhere under the owner's home.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        ensure!(
+            !text.contains("\nEOF\n"),
+            "the text would end its own here-document"
+        );
+        self.owner(&format!("cat > ~/{path} <<'EOF'\n{text}\nEOF"))?;
+        Ok(())
+    }
+
+    /// Declares the image, where it isn't yet.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn declare_image(&self) -> Result<()> {
+        self.write(".config/banger/images/debian-12.yaml", IMAGE)
+    }
+
+    /// A VM's document with these lines of spec beside the image.
+    #[must_use]
+    pub fn document(name: &str, spec: &str) -> String {
+        let lines: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+        format!(
+            "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
+             spec:\n  image: debian-12\n  memory: 256Mi\n  rootDisk: {{size: 2Gi}}\n{lines}"
+        )
+    }
+
+    /// Declares a VM by a dropped file and waits until it is Ready.
+    ///
+    /// # Errors
+    /// It doesn't become Ready.
+    pub fn vm(&self, name: &str, spec: &str) -> Result<()> {
+        self.declare_image()?;
+        self.write_vm(&format!("{name}.yaml"), &Self::document(name, spec))?;
+        self.ready(name)
+    }
+
+    /// Waits until a VM is Ready; the error shows what became of it.
+    ///
+    /// # Errors
+    /// It doesn't become Ready.
+    pub fn ready(&self, name: &str) -> Result<()> {
+        let seconds = READY.as_secs();
+        // The daemon may need a moment to see a dropped file: `wait` waits for
+        // an object that isn't there yet, too.
+        let line = format!("banger wait --for=condition=Ready vm/{name} --timeout {seconds}s");
+        let output = self
+            .host
+            .exec_within(User::Owner, &line, READY + Duration::from_secs(60))?;
+        if output.status != 0 {
+            bail!(
+                "VM {name} is not Ready: {}\n{}",
+                output.stderr.trim_end(),
+                self.story(name)
+            );
+        }
+        Ok(())
+    }
+
+    /// Everything that tells why a VM isn't as it should be.
+    #[must_use]
+    pub fn story(&self, name: &str) -> String {
+        let lines = [
+            format!("banger describe vm {name}"),
+            format!("banger logs {name} | tail -n 25"),
+            "banger events | tail -n 25".to_owned(),
+        ];
+        let mut story = String::new();
+        for line in lines {
+            if let Ok(output) = self.ask(&line) {
+                story += &format!("$ {line}\n{}{}\n", output.stdout, output.stderr);
+            }
+        }
+        let journal = "journalctl -u bangerd -u banger-helper -n 60 --no-pager -o cat";
+        if let Ok(output) = self.host.exec(User::Root, journal) {
+            story += &format!("$ {journal}\n{}\n", output.stdout);
+        }
+        story
+    }
+
+    /// Runs a command in a guest over SSH, as its root.
+    ///
+    /// # Errors
+    /// It failed, or the guest doesn't answer.
+    pub fn guest(&self, name: &str, command: &str) -> Result<String> {
+        self.owner(&format!("banger vm ssh {name} -- {}", quote(command)))
+    }
+
+    /// Runs a command in a guest, whatever its status.
+    ///
+    /// # Errors
+    /// The host is gone.
+    pub fn ask_guest(&self, name: &str, command: &str) -> Result<Output> {
+        self.ask(&format!("banger vm ssh {name} -- {}", quote(command)))
+    }
+
+    /// A field of a VM, by jq.
+    ///
+    /// # Errors
+    /// There is no such VM.
+    pub fn field(&self, name: &str, jq: &str) -> Result<String> {
+        let text = self.owner(&format!("banger get vm {name} -o json | jq -r '{jq}'"))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// The VMM's pid.
+    ///
+    /// # Errors
+    /// It isn't running.
+    pub fn pid(&self, name: &str) -> Result<u32> {
+        let pid = self.field(name, ".status.handles.pid")?;
+        pid.parse()
+            .with_context(|| format!("VM {name} has no VMM: pid {pid}"))
+    }
+
+    /// Deletes a VM and waits until it is gone.
+    ///
+    /// # Errors
+    /// It doesn't go.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        self.owner(&format!("banger delete vm {name} --yes"))?;
+        Ok(())
+    }
+
+    /// Waits until a shell line of root's succeeds, asking every half second:
+    /// for what only the host's own programs can tell.
+    ///
+    /// # Errors
+    /// It doesn't in time.
+    pub fn until(&self, what: &str, line: &str, limit: Duration) -> Result<()> {
+        let seconds = limit.as_secs();
+        let script = format!(
+            "for _ in $(seq {}); do if {line}; then exit 0; fi; sleep 0.5; done; exit 1",
+            seconds * 2
+        );
+        let output = self.host.exec_within(User::Root, &script, limit * 3)?;
+        if output.status != 0 {
+            bail!(
+                "not within {seconds} s: {what}\n{}{}",
+                output.stdout,
+                output.stderr
+            );
+        }
+        Ok(())
+    }
+
+    /// What the kernel, systemd and the state directory hold.
+    ///
+    /// # Errors
+    /// The host is gone.
+    pub fn inventory(&self) -> Result<Inventory> {
+        let text = self.root(
+            "for link in /sys/class/net/*; do echo \"link $(basename $link)\"; done; \
+             losetup --noheadings --list --output BACK-FILE | sed 's/^/loop /'; \
+             dmsetup ls 2>/dev/null | awk '$1 != \"No\" {print \"dm \" $1}'; \
+             pgrep -x firecracker >/dev/null && pgrep -ax firecracker | cut -d' ' -f2- | sed 's/^/process /'; \
+             systemctl list-units --all --plain --no-legend 'banger-vm-*' | awk '{print \"unit \" $1}'; \
+             ls /var/lib/banger/vms 2>/dev/null | sed 's/^/vm /'; \
+             ls /var/lib/banger-helper/jail/firecracker 2>/dev/null | sed 's/^/jail /'; \
+             ls /run/banger/vms 2>/dev/null | sed 's/^/sockets /'",
+        )?;
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        Ok(Inventory(lines))
+    }
+}

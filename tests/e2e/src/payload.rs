@@ -1,0 +1,90 @@
+//! What a host needs to become one that runs banger: the binaries that were
+//! just built, and the example specs, in one directory for `/payload`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{Stages, run::run};
+
+const AGENT_TARGET: &str = "x86_64-unknown-linux-gnu";
+const PROGRAMS: [&str; 3] = ["banger", "bangerd", "banger-helper"];
+
+/// The top of the checkout that this program was built from.
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// cargo, as it is called for this checkout: the one that built us, or the one in PATH.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(top());
+    command
+}
+
+/// Builds banger and puts it into a new directory.
+///
+/// # Errors
+/// A build fails.
+pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
+    // Next to us: the same profile and target directory as ours.
+    let here = std::env::current_exe().context("cannot find our own program")?;
+    let programs = here.parent().context("our own program has no directory")?;
+    let target = programs
+        .parent()
+        .context("our own program is in no target directory")?;
+    stages.run("build banger", || {
+        run(cargo().args([
+            "build",
+            "--quiet",
+            "-p",
+            "banger",
+            "-p",
+            "banger-helper",
+            "--bins",
+        ]))?;
+        Ok(())
+    })?;
+    stages.run("build the guest agent (static)", || {
+        let build = [
+            "build",
+            "--quiet",
+            "--profile",
+            "agent",
+            "-p",
+            "banger-agent",
+        ];
+        run(cargo()
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .args(build)
+            .args(["--target", AGENT_TARGET]))?;
+        Ok(())
+    })?;
+    let payload = tempfile::tempdir().context("cannot make a directory for the payload")?;
+    for program in PROGRAMS {
+        copy(&programs.join(program), &payload.path().join(program))?;
+    }
+    let agent = target.join(AGENT_TARGET).join("agent/banger-agent");
+    copy(&agent, &payload.path().join("banger-agent"))?;
+    let examples = payload.path().join("examples");
+    fs::create_dir(&examples).context("cannot make a directory for the examples")?;
+    for entry in fs::read_dir(top().join("specs/examples")).context("cannot read specs/examples")? {
+        let path = entry.context("cannot read specs/examples")?.path();
+        if let Some(name) = path.file_name() {
+            copy(&path, &examples.join(name))?;
+        }
+    }
+    Ok(payload)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_file() {
+        bail!("{} is not there", from.display());
+    }
+    fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Another account of the same host.
+
+use anyhow::{Result, ensure};
+
+use crate::{User, lab::Lab};
+
+pub(super) fn foreign_account(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    for socket in ["/run/banger/bangerd.sock", "/run/banger/helper.sock"] {
+        let connect = format!(
+            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{socket}\")' 2>&1"
+        );
+        let output = lab.host.exec(User::Stranger, &connect)?;
+        ensure!(
+            output.status != 0 && output.stdout.contains("Permission denied"),
+            "{socket} answered a stranger: {}",
+            output.stdout
+        );
+        let output = lab.host.exec(User::Owner, &connect)?;
+        ensure!(
+            output.status == 0,
+            "{socket} refuses its owner: {}",
+            output.stdout
+        );
+    }
+    let output = lab.host.exec(User::Stranger, "banger get vms 2>&1")?;
+    ensure!(
+        output.status != 0 && output.stdout.contains("owner"),
+        "the stranger is told {:?}",
+        output.stdout
+    );
+    let uid = lab.field("web", ".metadata.uid")?;
+    for path in [
+        "/var/lib/banger/vms".to_owned(),
+        format!("/run/banger/vms/{uid}"),
+    ] {
+        let output = lab.host.exec(User::Stranger, &format!("ls {path}"))?;
+        ensure!(
+            output.status != 0,
+            "a stranger lists {path}: {}",
+            output.stdout
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Each of banger's processes is killed; no VM is lost.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+const SOON: Duration = Duration::from_secs(60);
+
+pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    let pid = lab.pid("web")?;
+    lab.guest("web", "echo kept > /dev/shm/marker")?;
+    let killed = lab.root("systemctl show -P MainPID bangerd; systemctl kill -s KILL bangerd")?;
+    lab.until(
+        "a new bangerd",
+        &format!(
+            "[ \"$(systemctl show -P MainPID bangerd)\" != {} ] && systemctl -q is-active bangerd",
+            killed.trim()
+        ),
+        SOON,
+    )?;
+    lab.ready("web")?;
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    let marker = lab.guest("web", "cat /dev/shm/marker")?;
+    ensure!(marker.trim() == "kept", "the guest's memory is another one");
+
+    // And it is found well enough to be removed without a rest.
+    let before = lab.inventory()?;
+    let uid = lab.field("web", ".metadata.uid")?;
+    lab.delete("web")?;
+    let after = lab.inventory()?;
+    let left: Vec<_> = after.0.iter().filter(|line| line.contains(&uid)).collect();
+    ensure!(
+        left.is_empty(),
+        "left after the deletion: {left:?}\nbefore: {before:?}"
+    );
+    Ok(())
+}
+
+pub(super) fn helper(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    let pid = lab.pid("web")?;
+    lab.root("systemctl kill -s KILL banger-helper || true")?;
+    ensure!(
+        lab.guest("web", "hostname")?.trim() == "web",
+        "the guest is gone"
+    );
+    // The next change needs the helper again: its socket brings it back.
+    lab.vm("other", "")?;
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    lab.delete("other")?;
+    Ok(())
+}
+
+pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    lab.guest("web", "echo kept > /var/marker && sync")?;
+    let pid = lab.pid("web")?;
+    lab.root(&format!("kill -KILL {pid}"))?;
+    lab.until(
+        "the old process is gone",
+        &format!("! kill -0 {pid} 2>/dev/null"),
+        SOON,
+    )?;
+    let line = format!(
+        "su owner -c 'banger get vm web -o json' | jq -e '.status.handles.pid as $p | $p != null and $p != {pid}' >/dev/null"
+    );
+    lab.until("a new Firecracker", &line, Duration::from_secs(120))?;
+    lab.ready("web")?;
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the root disk is another one");
+    let events = lab.owner("banger events vm/web")?;
+    ensure!(
+        events.to_lowercase().contains("demote"),
+        "no event tells of it:\n{events}"
+    );
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Drop a file, log in.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+pub(super) fn dropped_file(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    let host_name = lab.guest("web", "hostname")?;
+    ensure!(
+        host_name.trim() == "web",
+        "the guest calls itself {host_name:?}"
+    );
+    let table = lab.owner("banger get vms")?;
+    ensure!(
+        table
+            .lines()
+            .any(|line| line.starts_with("web") && line.contains("Ready")),
+        "the table doesn't say so:\n{table}"
+    );
+    // The root file system has grown to the disk, and the work is durable.
+    let size = lab.guest("web", "df --output=size -BM / | tail -n 1")?;
+    let mib: u64 = size.trim().trim_end_matches('M').parse()?;
+    ensure!(
+        mib > 1_800,
+        "the root file system has {mib} MiB of a 2 GiB disk"
+    );
+    let diff = lab.ask("banger diff")?;
+    ensure!(
+        diff.status == 0,
+        "diff after Ready: {}{}",
+        diff.stdout,
+        diff.stderr
+    );
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Stop right after a write; the write is there after the start.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+pub(super) fn write_then_stop(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    // No sync: a clean stop has to see to it.
+    lab.guest(
+        "web",
+        "head -c 3000000 /dev/urandom > /var/written; sha256sum < /var/written > /var/sum",
+    )?;
+    let sum = lab.guest("web", "cat /var/sum")?;
+    lab.owner("banger vm stop web")?;
+    let phase = lab.field("web", ".status.phase")?;
+    ensure!(phase == "Stopped", "after the stop it is {phase}");
+    let uid = lab.field("web", ".metadata.uid")?;
+    let left: Vec<_> = lab
+        .inventory()?
+        .0
+        .into_iter()
+        .filter(|line| line.contains(&uid))
+        .collect();
+    let disks_only = left.iter().all(|line| line.starts_with("vm "));
+    ensure!(disks_only, "a stopped VM still has {left:?}");
+
+    lab.owner("banger vm start web")?;
+    lab.ready("web")?;
+    let again = lab.guest("web", "sha256sum < /var/written")?;
+    ensure!(again == sum, "the write is lost: {again} instead of {sum}");
+    // A clean stop leaves nothing for the journal to recover.
+    let log = lab.guest("web", "dmesg | grep -c 'recovery complete' || true")?;
+    ensure!(
+        log.trim() == "0",
+        "the root file system was not unmounted cleanly"
+    );
+    Ok(())
+}
