@@ -124,6 +124,14 @@ fn document(path: &Path, text: &str, piece: &Piece, mark: usize) -> Result<Docum
     })
 }
 
+/// Which object a piece of a file declares, whether or not it is right otherwise.
+pub(crate) fn declared(source: &str) -> Option<(Kind, Name)> {
+    match tree::read(source) {
+        Ok(root) => manifest::object(&root),
+        Err(_) => guess(source),
+    }
+}
+
 /// Which object a document is about that isn't valid YAML: its lines `kind: …`
 /// at the left edge and `name: …` below `metadata:`.
 fn guess(source: &str) -> Option<(Kind, Name)> {

@@ -21,8 +21,10 @@ mod suggest;
 mod tree;
 
 pub use document::{Document, Parsed};
+pub(crate) use file::declared;
 pub use file::parse;
 pub use place::Places;
+pub(crate) use split::{Piece, split};
 
 #[cfg(test)]
 mod tests;

@@ -36,10 +36,10 @@ pub(crate) fn split(text: &str) -> Vec<Piece> {
         }
         match classify(line, separator) {
             Line::Content => piece.content(start, end, number),
-            // A comment at the left edge may be about what follows; an indented
-            // one may be text of a block scalar.
-            Line::Inner if piece.first.is_some() => piece.last = end,
-            Line::Inner | Line::Outer => {}
+            // It may be text of a block scalar, which a comment at the left edge would have ended.
+            Line::Inner if piece.runs => piece.last = end,
+            Line::Outer => piece.runs = false,
+            Line::Inner | Line::Blank => {}
         }
         start = end;
     }
@@ -52,6 +52,8 @@ struct Open {
     line: u32,
     first: Option<(usize, u32)>,
     last: usize,
+    /// Nothing but content, indented comments and blank lines since the first content.
+    runs: bool,
 }
 
 impl Open {
@@ -61,6 +63,7 @@ impl Open {
             line,
             first: None,
             last: start,
+            runs: false,
         }
     }
 
@@ -69,6 +72,7 @@ impl Open {
             self.first = Some((start, number));
         }
         self.last = end;
+        self.runs = true;
     }
 
     fn close(self, end: usize) -> Option<Piece> {
@@ -86,15 +90,17 @@ enum Line {
     Content,
     /// An indented comment.
     Inner,
-    /// Blank, a comment at the left edge, a directive, a bare `---` or `...`.
+    /// A comment at the left edge, a directive, a bare `...`.
     Outer,
+    /// Blank, or a bare `---`.
+    Blank,
 }
 
 fn classify(line: &str, separator: bool) -> Line {
     let rest = if separator { &line[3..] } else { line };
     let rest = rest.trim();
     if rest.is_empty() {
-        Line::Outer
+        Line::Blank
     } else if rest.starts_with('#') {
         if line.starts_with([' ', '\t']) {
             Line::Inner
