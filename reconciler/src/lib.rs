@@ -6,5 +6,11 @@
 //! cli  <- wire ->  controller
 //! ```
 
+pub mod act;
+pub mod firecracker;
+pub mod guest;
+pub mod helper_client;
+pub mod net;
+pub mod observe;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,182 @@
+//! Giving Firecracker its machine and starting the guest; and taking care of
+//! guests that were started by a former daemon.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banger_agent_protocol::GuestConfig;
+use banger_core::intent::{VmIntent, VmSpec};
+use banger_core::seam::StepError;
+use banger_protocol::VmUid;
+use banger_protocol::install::socket;
+use banger_protocol::inventory::{Probe, Process};
+
+use super::shared::Shared;
+use crate::firecracker::socket::connect;
+use crate::firecracker::{ApiError, Client, InstanceState, Machine, Put};
+use crate::guest::attendant::Attendant;
+use crate::guest::{config, nameservers};
+use crate::observe::process::Alive;
+
+/// How long one request to the API may take; the start of a guest reads its
+/// kernel and initrd.
+const REQUEST: Duration = Duration::from_secs(60);
+
+impl Shared {
+    pub(super) async fn boot_guest(self: &Arc<Self>, vm: &VmIntent) -> Result<(), StepError> {
+        let uid = vm.uid;
+        let process = self.process_of(uid).await?.ok_or_else(|| {
+            StepError::transient("Firecracker is not running, so that there is nothing to boot")
+        })?;
+        let config = self.guest_config(vm, &vm.spec).await?;
+        self.attend(uid, process, config)
+            .await
+            .map_err(|error| StepError::transient(format!("listen for the guest: {error}")))?;
+        self.start_guest(vm)
+            .await
+            .map_err(|error| StepError::transient(error.chain()).because(error))
+    }
+
+    /// Nothing where the guest has been started already.
+    async fn start_guest(&self, vm: &VmIntent) -> Result<(), BootError> {
+        let sockets = self.layout.sockets(vm.uid);
+        let stream = connect(&sockets, socket::API)
+            .await
+            .map_err(BootError::Socket)?;
+        let mut api = Client::new(stream, REQUEST).await?;
+        if api.instance().await? != InstanceState::NotStarted {
+            return Ok(());
+        }
+        prepare_metrics(&sockets).map_err(BootError::Metrics)?;
+        if let Err(error) = api.put(&Put::metrics()).await {
+            // Refused where a former try has set them already.
+            tracing::debug!(vm = %vm.uid, %error, "metrics were not set");
+        }
+        for put in machine(vm).puts() {
+            api.put(&put).await?;
+        }
+        api.put(&Put::instance_start()).await?;
+        Ok(())
+    }
+
+    /// Takes care of a guest that runs and has no attendant: this daemon was
+    /// started after it.
+    pub(super) async fn adopt(self: &Arc<Self>, vm: &VmIntent, process: Process) {
+        let spec = vm
+            .applied
+            .as_ref()
+            .map_or(&vm.spec, |applied| &applied.spec);
+        let adopted = async {
+            let config = self.guest_config(vm, spec).await?;
+            self.attend(vm.uid, process, config)
+                .await
+                .map_err(|error| StepError::transient(error.to_string()))
+        };
+        if let Err(error) = adopted.await {
+            tracing::warn!(vm = %vm.uid, %error, "the running guest can't be listened to");
+        }
+    }
+
+    /// An attendant for this process. One that is there already goes on, with
+    /// the new configuration; one of a process that is gone makes room.
+    async fn attend(&self, uid: VmUid, process: Process, config: GuestConfig) -> io::Result<()> {
+        let _attending = self.attending.lock().await;
+        if let Some(attendant) = self.attendants.get(uid) {
+            if attendant.process == process {
+                attendant.reconfigure(config);
+                return Ok(());
+            }
+            // What is asked for may be older than what is there.
+            if Alive::hold(attendant.process)?.is_some() {
+                return Ok(());
+            }
+        }
+        self.attendants.dismiss(uid);
+        let changed = Arc::clone(&self.changed);
+        let attendant = Attendant::attend(&self.layout, uid, process, config, changed)?;
+        self.attendants.put(uid, attendant);
+        Ok(())
+    }
+
+    async fn guest_config(&self, vm: &VmIntent, spec: &VmSpec) -> Result<GuestConfig, StepError> {
+        let key = self.owner_key().await?;
+        let servers = nameservers::of_host();
+        Ok(config::of_vm(vm, spec, &self.install, &key, servers))
+    }
+
+    /// The owner's public key.
+    pub(super) async fn owner_key(&self) -> Result<String, StepError> {
+        self.owner_key.public().await.map_err(|error| {
+            StepError::lasting(
+                error.to_string(),
+                "install openssh-client, and let bangerd write to ~/.local/state/banger",
+            )
+            .because(error)
+        })
+    }
+
+    /// The VMM's process as the handles have it, or else as the helper has it.
+    pub(super) async fn process_of(&self, uid: VmUid) -> Result<Option<Process>, StepError> {
+        if let Some(process) = self.handles.get(uid).process {
+            return Ok(Some(process));
+        }
+        match self.helper.inventory().await?.vmms {
+            Probe::Known(vmms) => Ok(vmms
+                .iter()
+                .find(|vmm| vmm.uid == uid)
+                .and_then(|vmm| vmm.process)),
+            Probe::Unknown(why) => Err(StepError::transient(format!(
+                "the running VMMs can't be read: {why}"
+            ))),
+        }
+    }
+}
+
+fn machine(vm: &VmIntent) -> Machine {
+    Machine {
+        vcpus: vm.spec.vcpus,
+        memory_mib: vm.spec.memory.mib(),
+        work_disk: vm.spec.work_disk.is_some(),
+        tap: vm.allocation.slot.tap(),
+        mac: vm.allocation.mac,
+        cid: vm.allocation.slot.cid(),
+    }
+}
+
+/// The guest can't be started.
+#[derive(Debug, thiserror::Error)]
+enum BootError {
+    #[error("Firecracker's API socket can't be reached")]
+    Socket(#[source] io::Error),
+    #[error("Firecracker's metrics file can't be made")]
+    Metrics(#[source] io::Error),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl BootError {
+    fn chain(&self) -> String {
+        match self {
+            Self::Socket(cause) | Self::Metrics(cause) => format!("{self}: {cause}"),
+            Self::Api(error) => error.chain(),
+        }
+    }
+}
+
+/// Firecracker opens the file and doesn't make it. Its uid must be able to
+/// write to it; the directory keeps everybody else out. The name is made
+/// anew, so that nothing that the VMM put there is followed.
+fn prepare_metrics(sockets: &Path) -> io::Result<()> {
+    let path = sockets.join(socket::METRICS);
+    super::files::remove(&path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(PermissionsExt::from_mode(0o666))
+}

@@ -1,0 +1,299 @@
+//! The real host behind the seam.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use banger_core::api::status::VmHandles;
+use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use banger_core::observed::{Guest, Instance, Observed, Presence};
+use banger_core::plan::{HostStep, Step};
+use banger_core::seam::{Host, StepError, VmRef};
+use banger_protocol::inventory::{Probe, Process};
+use banger_protocol::{Install, Inventory, VmUid, install};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::layout::Layout;
+use super::shared::{Attendants, Shared};
+use super::{failure, root_disk, serial_log, trash, work_disk};
+use crate::guest::owner_key::OwnerKey;
+use crate::helper_client::HelperClient;
+use crate::observe::files::StateFiles;
+use crate::observe::{assemble, handles};
+
+/// What a [`RealHost`] is made of.
+#[derive(Clone, Debug)]
+pub struct RealHostOptions {
+    /// What `banger system install` decided.
+    pub install: Install,
+    /// Disks and images; the owner's.
+    pub state_dir: PathBuf,
+    /// The owner's home, for the key that `banger vm ssh` uses.
+    pub home: PathBuf,
+    /// The helper's socket.
+    pub helper_socket: PathBuf,
+    /// Sockets of the VMMs, `vms/<uid>` below it.
+    pub runtime_dir: PathBuf,
+}
+
+impl RealHostOptions {
+    /// As installed, for the owner with this home.
+    pub fn installed(install: Install, home: PathBuf) -> Self {
+        Self {
+            state_dir: install.state_dir.clone(),
+            install,
+            home,
+            helper_socket: install::HELPER_SOCKET.into(),
+            runtime_dir: install::RUNTIME_DIR.into(),
+        }
+    }
+}
+
+/// This machine.
+pub struct RealHost {
+    shared: Arc<Shared>,
+    _serial_logs: AbortOnDropHandle<()>,
+}
+
+impl RealHost {
+    /// A host; must be called within a tokio runtime. Nothing is done yet.
+    pub fn new(options: RealHostOptions) -> Self {
+        let shared = Arc::new(Shared {
+            layout: Layout::new(options.state_dir, options.runtime_dir),
+            helper: HelperClient::new(options.helper_socket),
+            install: options.install,
+            handles: handles::HandleCache::default(),
+            instances: crate::observe::Instances::default(),
+            attendants: Attendants::default(),
+            attending: tokio::sync::Mutex::new(()),
+            owner_key: OwnerKey::of_home(&options.home),
+            changed: Arc::new(Notify::new()),
+            exits: super::exit_watch::ExitWatch::default(),
+        });
+        let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
+        Self {
+            shared,
+            _serial_logs: AbortOnDropHandle::new(serial_logs),
+        }
+    }
+
+    /// Where everything stands.
+    pub fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// The root helper.
+    pub fn helper(&self) -> &HelperClient {
+        &self.shared.helper
+    }
+
+    /// What the kernel holds for a VM, as last seen.
+    pub fn handles(&self, uid: VmUid) -> VmHandles {
+        self.shared.handles.get(uid).status(uid)
+    }
+
+    /// Everything of the inventory that runs.
+    fn running(inventory: &Inventory) -> Vec<(VmUid, Process)> {
+        match &inventory.vmms {
+            Probe::Known(vmms) => vmms
+                .iter()
+                .filter_map(|vmm| vmm.process.map(|process| (vmm.uid, process)))
+                .collect(),
+            Probe::Unknown(_) => Vec::new(),
+        }
+    }
+
+    /// Watches and attends what runs, and takes over what agents said.
+    async fn listen_in(&self, observed: &mut Observed, vms: &[VmIntent]) {
+        for (uid, vm) in &mut observed.vms {
+            let Presence::Present(vmm) = &vm.vmm else {
+                continue;
+            };
+            let process = vmm.process;
+            self.shared.watch_exit(*uid, process);
+            let attended = |shared: &Shared| {
+                let attendant = shared.attendants.get(*uid);
+                attendant.filter(|attendant| attendant.process == process)
+            };
+            let mut attendant = attended(&self.shared);
+            if attendant.is_none()
+                && vmm.instance == Instance::Running
+                && let Some(intent) = vms.iter().find(|intent| intent.uid == *uid)
+            {
+                self.shared.adopt(intent, process).await;
+                attendant = attended(&self.shared);
+            }
+            if let Some(attendant) = attendant {
+                vm.ports = attendant.published.ports();
+                let word = attendant.word();
+                // That it is leaving was also written down: a later daemon knows it.
+                if word != Guest::Silent {
+                    vm.guest = word;
+                }
+            }
+        }
+        let running = |uid| observed.vm(uid).vmm.present().is_some();
+        self.shared.exits.retain(running);
+    }
+}
+
+impl Host for RealHost {
+    async fn observe(&self, vms: &[VmIntent]) -> Observed {
+        let shared = &self.shared;
+        let mark = shared.handles.mark();
+        let layout = shared.layout.clone();
+        let (inventory, files) = tokio::join!(
+            shared.helper.inventory(),
+            tokio::task::spawn_blocking(move || StateFiles::read(&layout)),
+        );
+        let inventory = inventory.map_err(|error| match error.remedy() {
+            Some(remedy) => format!("{}: {remedy}", error.chain()),
+            None => error.chain(),
+        });
+        let files = files.unwrap_or_else(|error| StateFiles {
+            vms: Err(error.to_string()),
+            images: Err(error.to_string()),
+        });
+        let instances = match &inventory {
+            Ok(inventory) => {
+                let running = Self::running(inventory);
+                shared.instances.of(&shared.layout, running).await
+            }
+            Err(_) => std::collections::BTreeMap::new(),
+        };
+        let boot_id = match &inventory {
+            Ok(inventory) => inventory.boot_id.clone(),
+            Err(_) => boot_id(),
+        };
+        let mut observed = assemble(boot_id, &inventory, &files, &instances, vms);
+        if let Ok(inventory) = &inventory {
+            let seen = handles::of_inventory(inventory);
+            shared.handles.rebuild(mark, seen, &shared.layout);
+        }
+        self.listen_in(&mut observed, vms).await;
+        observed
+    }
+
+    async fn host_step(&self, step: &HostStep) -> Result<(), StepError> {
+        match step {
+            HostStep::EnsureBridge => self.shared.ensure_bridge().await,
+            HostStep::EnsureNat { guests } => self.shared.ensure_nat(guests.clone()).await,
+        }
+    }
+
+    async fn vm_step(&self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
+        let shared = &self.shared;
+        let uid = vm.uid();
+        let layout = shared.layout.clone();
+        let intent = || intended(vm, step);
+        match step {
+            Step::MakeRootDisk { size } => {
+                let size = *size;
+                failure::blocking(move || root_disk::make(&layout, uid, size)).await
+            }
+            Step::MakeWorkDisk { size } => work_disk::make(&layout, uid, *size).await,
+            Step::TrashDisk { role } => {
+                let (vm, role) = (vm.clone(), *role);
+                failure::blocking(move || trash::disk(&layout, &vm, role, Timestamp::now())).await
+            }
+            Step::DropDisks { purge: true } => {
+                failure::blocking(move || trash::purge(&layout, uid)).await
+            }
+            Step::DropDisks { purge: false } => {
+                let vm = vm.clone();
+                failure::blocking(move || trash::all(&layout, &vm, Timestamp::now())).await
+            }
+            Step::AttachLoop { role, image } => {
+                shared.attach_loop(uid, *role, image.as_ref()).await
+            }
+            Step::DetachLoop { role } => shared.detach_loop(uid, *role).await,
+            Step::EnsureRoot { size } => shared.ensure_root(uid, *size).await,
+            Step::RemoveRoot => shared.remove_root(uid).await,
+            Step::EnsureTap => shared.ensure_tap(intent()?).await,
+            Step::RemoveTap => shared.remove_tap(vm).await,
+            Step::StartVmm { image } => shared.start_vmm(intent()?, image).await,
+            Step::BootGuest { .. } => shared.boot_guest(intent()?).await,
+            Step::PublishPorts => publish_ports(shared, intent()?).await,
+            Step::UpdateGuest => shared.update_guest(intent()?).await,
+            Step::ShutDownGuest { grace_seconds } => {
+                shared.shut_down_guest(uid, *grace_seconds).await
+            }
+            Step::KillVmm => shared.kill_vmm(uid).await,
+            Step::RemoveVmm => shared.remove_vmm(uid).await,
+            Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
+                Err(StepError::lasting(
+                    format!(
+                        "{} is the store's business and reached the host",
+                        step.describe()
+                    ),
+                    "report this as a bug of banger",
+                ))
+            }
+        }
+    }
+
+    async fn import(
+        &self,
+        image: &ImageIntent,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<Imported, StepError> {
+        self.shared.import(image, progress).await
+    }
+
+    async fn remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
+        self.shared.remove_image(digest).await
+    }
+
+    /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.
+    fn available_memory(&self) -> u64 {
+        std::fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| mem_available(&text))
+            .unwrap_or(0)
+    }
+
+    async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+}
+
+fn intended<'a>(vm: &'a VmRef, step: &Step) -> Result<&'a VmIntent, StepError> {
+    match vm {
+        VmRef::Intended(intent) => Ok(intent),
+        VmRef::Orphan(_) => Err(StepError::lasting(
+            format!("{} was asked for a VM without intent", step.describe()),
+            "report this as a bug of banger",
+        )),
+    }
+}
+
+async fn publish_ports(shared: &Shared, vm: &VmIntent) -> Result<(), StepError> {
+    match shared.attendants.get(vm.uid) {
+        Some(attendant) => {
+            let published = &attendant.published;
+            Ok(published
+                .publish(&vm.spec.ports, vm.allocation.address)
+                .await?)
+        }
+        None if vm.spec.ports.is_empty() => Ok(()),
+        None => Err(StepError::transient(
+            "ports can't be published: the VM isn't running",
+        )),
+    }
+}
+
+/// Bytes, of a line such as `MemAvailable:   12345 kB`.
+pub(super) fn mem_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}

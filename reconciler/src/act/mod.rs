@@ -1,0 +1,27 @@
+//! Doing: every [`Step`](banger_core::plan::Step) as calls of the helper,
+//! requests to Firecracker and to the agent, and files.
+//!
+//! [`RealHost`] stands behind the seam [`banger_core::seam::Host`]. A step
+//! decides nothing; what it needs stands in it and in the VM's intent.
+//! Guarantees: each may be repeated after a crash at any point of it.
+
+mod boot;
+mod disks;
+mod exit_watch;
+mod failure;
+pub mod files;
+mod host;
+mod image;
+pub mod layout;
+mod network;
+mod root_disk;
+mod serial_log;
+mod shared;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod trash;
+mod vmm;
+mod work_disk;
+
+pub use host::{RealHost, RealHostOptions};

@@ -1,0 +1,82 @@
+//! Bridge, NAT and taps.
+
+use std::collections::BTreeSet;
+
+use banger_core::intent::VmIntent;
+use banger_core::seam::{StepError, VmRef};
+use banger_protocol::inventory::{Probe, Tap};
+use banger_protocol::{Request, Slot, VmUid};
+
+use super::shared::Shared;
+
+impl Shared {
+    /// The bridge; taps that a former bridge has left behind are attached again.
+    pub(super) async fn ensure_bridge(&self) -> Result<(), StepError> {
+        self.helper
+            .ensure(Request::EnsureBridge {}, Vec::new())
+            .await?;
+        for tap in self.taps().await? {
+            if let (Some(uid), Some(slot), false) = (tap.uid, slot_of(&tap), tap.attached) {
+                let request = Request::EnsureTap { uid, slot };
+                self.helper.ensure(request, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn ensure_nat(&self, guests: BTreeSet<Slot>) -> Result<(), StepError> {
+        self.helper
+            .ensure(Request::EnsureNat { guests }, Vec::new())
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn ensure_tap(&self, vm: &VmIntent) -> Result<(), StepError> {
+        let slot = vm.allocation.slot;
+        let request = Request::EnsureTap { uid: vm.uid, slot };
+        self.helper.ensure(request, Vec::new()).await?;
+        self.handles.change(&self.layout, vm.uid, |handles| {
+            handles.tap = Some(slot.tap());
+        });
+        Ok(())
+    }
+
+    pub(super) async fn remove_tap(&self, vm: &VmRef) -> Result<(), StepError> {
+        let uid = vm.uid();
+        let slots = match vm {
+            VmRef::Intended(vm) => vec![vm.allocation.slot],
+            // Nothing but the tap's own name tells the slot.
+            VmRef::Orphan(uid) => self.slots_of(*uid).await?,
+        };
+        for slot in slots {
+            self.helper
+                .ensure(Request::RemoveTap { uid, slot }, Vec::new())
+                .await?;
+        }
+        self.handles
+            .change(&self.layout, uid, |handles| handles.tap = None);
+        Ok(())
+    }
+
+    async fn slots_of(&self, uid: VmUid) -> Result<Vec<Slot>, StepError> {
+        let taps = self.taps().await?;
+        let own = taps.iter().filter(|tap| tap.uid == Some(uid));
+        Ok(own.filter_map(slot_of).collect())
+    }
+
+    async fn taps(&self) -> Result<Vec<Tap>, StepError> {
+        match self.helper.inventory().await?.taps {
+            Probe::Known(taps) => Ok(taps),
+            Probe::Unknown(why) => Err(StepError::transient(format!(
+                "the taps can't be read: {why}"
+            ))),
+        }
+    }
+}
+
+/// The slot in a tap's name, as [`Slot::tap`] writes it.
+fn slot_of(tap: &Tap) -> Option<Slot> {
+    let digits = tap.name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let slot = Slot::try_from(digits.parse::<u16>().ok()?).ok()?;
+    (slot.tap() == tap.name).then_some(slot)
+}

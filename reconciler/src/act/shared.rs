@@ -1,0 +1,79 @@
+//! What steps and observations share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use banger_protocol::inventory::Process;
+use banger_protocol::{Install, VmUid};
+use tokio::sync::Notify;
+
+use super::exit_watch::ExitWatch;
+use super::layout::Layout;
+use crate::guest::attendant::Attendant;
+use crate::guest::owner_key::OwnerKey;
+use crate::helper_client::HelperClient;
+use crate::observe::Instances;
+use crate::observe::handles::HandleCache;
+
+/// The state behind a [`super::RealHost`].
+pub(super) struct Shared {
+    pub(super) install: Install,
+    pub(super) layout: Layout,
+    pub(super) helper: HelperClient,
+    pub(super) handles: HandleCache,
+    pub(super) instances: Instances,
+    pub(super) attendants: Attendants,
+    /// Held while an attendant is made, so that two don't fight over a socket.
+    pub(super) attending: tokio::sync::Mutex<()>,
+    pub(super) owner_key: OwnerKey,
+    pub(super) changed: Arc<Notify>,
+    pub(super) exits: ExitWatch,
+}
+
+impl Shared {
+    /// Asks for a pass when the process ends; its attendant goes with it.
+    pub(super) fn watch_exit(self: &Arc<Self>, uid: VmUid, process: Process) {
+        // Weak, because the watch lives in what it would keep alive.
+        let host = Arc::downgrade(self);
+        self.exits.watch(uid, process, move || {
+            if let Some(host) = host.upgrade() {
+                host.attendants.dismiss_of(uid, process);
+                host.changed.notify_one();
+            }
+        });
+    }
+}
+
+/// The attendants of running VMMs.
+#[derive(Default)]
+pub(super) struct Attendants {
+    /// A leaf lock: never held across an await.
+    present: Mutex<BTreeMap<VmUid, Arc<Attendant>>>,
+}
+
+impl Attendants {
+    pub(super) fn get(&self, uid: VmUid) -> Option<Arc<Attendant>> {
+        self.lock().get(&uid).cloned()
+    }
+
+    pub(super) fn put(&self, uid: VmUid, attendant: Attendant) {
+        self.lock().insert(uid, Arc::new(attendant));
+    }
+
+    /// Ends the VM's attendant, and closes its ports with it.
+    pub(super) fn dismiss(&self, uid: VmUid) {
+        self.lock().remove(&uid);
+    }
+
+    /// Ends the attendant of this process, not that of a later one.
+    pub(super) fn dismiss_of(&self, uid: VmUid, process: Process) {
+        let mut present = self.lock();
+        if present.get(&uid).is_some_and(|a| a.process == process) {
+            present.remove(&uid);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VmUid, Arc<Attendant>>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! The steps that work on files, each of them repeated.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::Command;
+
+use banger_core::intent::VmIntent;
+use banger_core::seam::VmRef;
+use banger_protocol::{DiskRole, Sectors, VmUid};
+use banger_testkit::generate;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::layout::Layout;
+use super::root_disk::{self, cow_length};
+use super::trash::TrashEntry;
+use super::{host, serial_log, trash, work_disk};
+
+const MIB: u64 = 1 << 20;
+
+struct State {
+    _directory: tempfile::TempDir,
+    layout: Layout,
+}
+
+fn state() -> State {
+    let directory = tempfile::tempdir().unwrap();
+    State {
+        layout: Layout::new(directory.path().join("state"), directory.path().join("run")),
+        _directory: directory,
+    }
+}
+
+fn vm() -> VmIntent {
+    generate::vm(1, generate::spec("debian"))
+}
+
+fn uid() -> VmUid {
+    vm().uid
+}
+
+fn mib(n: u64) -> Sectors {
+    Sectors::from_bytes(n * MIB)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+/// The kernel's own accounting (`persistent_prepare_exception`,
+/// `persistent_commit_exception`), chunk by chunk.
+fn chunks_that_the_kernel_touches(data: u64) -> u64 {
+    const PER_AREA: u64 = 256;
+    let mut highest = 1; // header 0, metadata of area 0
+    let mut next_free = 2;
+    for written in 1..=data {
+        highest = highest.max(next_free);
+        next_free += 1;
+        // Metadata chunks are skipped as they come.
+        if (next_free - 1) % (PER_AREA + 1) == 0 {
+            next_free += 1;
+        }
+        if written % PER_AREA == 0 {
+            let next_area = 1 + (PER_AREA + 1) * (written / PER_AREA);
+            highest = highest.max(next_area);
+        }
+    }
+    highest + 1
+}
+
+proptest! {
+    #[test]
+    fn a_store_holds_all_that_can_be_written(sectors in 1_u64..3_000_000) {
+        let size = Sectors(sectors);
+        let needed = chunks_that_the_kernel_touches(size.bytes().div_ceil(4096)) * 4096;
+        let length = cow_length(size);
+        prop_assert!(length >= needed, "{length} < {needed}");
+        // And little more: it is sparse, but its size is shown to people.
+        prop_assert!(length <= needed + 2 * MIB);
+    }
+}
+
+#[test]
+fn a_store_of_a_gibibyte() {
+    assert_eq!(cow_length(mib(1024)), 1029 * MIB);
+}
+
+#[test]
+fn a_root_disk_is_sparse_private_and_keeps_what_it_holds() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(64)).unwrap();
+    let cow = state.layout.cow(uid());
+    let found = cow.metadata().unwrap();
+    assert_eq!(found.len(), cow_length(mib(64)));
+    assert_eq!(found.blocks(), 0);
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    let directory = state.layout.vm(uid()).metadata().unwrap();
+    assert_eq!(directory.permissions().mode() & 0o777, 0o700);
+
+    let store = OpenOptions::new().write(true).open(&cow).unwrap();
+    store.write_all_at(b"SnAp", 0).unwrap();
+    root_disk::make(&state.layout, uid(), mib(64)).unwrap();
+    root_disk::make(&state.layout, uid(), mib(128)).unwrap();
+    root_disk::make(&state.layout, uid(), mib(32)).unwrap();
+    assert_eq!(cow.metadata().unwrap().len(), cow_length(mib(128)));
+    let mut magic = [0; 4];
+    File::open(&cow)
+        .unwrap()
+        .read_exact_at(&mut magic, 0)
+        .unwrap();
+    assert_eq!(&magic, b"SnAp");
+}
+
+#[test]
+fn a_crash_before_the_store_had_its_length_is_made_good() {
+    let state = state();
+    std::fs::create_dir_all(state.layout.vm(uid())).unwrap();
+    File::create(state.layout.cow(uid())).unwrap();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    let cow = state.layout.cow(uid()).metadata().unwrap();
+    assert_eq!(cow.len(), cow_length(mib(8)));
+}
+
+#[tokio::test]
+async fn a_work_disk_is_an_ext4_that_only_grows() {
+    let state = state();
+    std::fs::create_dir_all(state.layout.vm(uid())).unwrap();
+    // What a crash in the middle of mkfs leaves.
+    std::fs::write(state.layout.vm(uid()).join("work.ext4.new"), "half").unwrap();
+    work_disk::make(&state.layout, uid(), mib(32))
+        .await
+        .unwrap();
+    let work = state.layout.work(uid());
+    let label = Command::new("/usr/sbin/dumpe2fs")
+        .arg("-h")
+        .arg(&work)
+        .output()
+        .unwrap();
+    let label = String::from_utf8(label.stdout).unwrap();
+    assert!(label.contains("Filesystem volume name:   work"), "{label}");
+    assert!(label.contains("Block size:               4096"), "{label}");
+    let inode = work.metadata().unwrap().ino();
+    for (size, is) in [(32, 32), (48, 48), (16, 48)] {
+        work_disk::make(&state.layout, uid(), mib(size))
+            .await
+            .unwrap();
+        assert_eq!(work.metadata().unwrap().len(), is * MIB);
+    }
+    assert_eq!(work.metadata().unwrap().ino(), inode);
+    assert!(work.metadata().unwrap().blocks() * 512 < 8 * MIB);
+}
+
+fn entries(state: &State) -> Vec<String> {
+    let Ok(read) = std::fs::read_dir(state.layout.trash()) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = read
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_replaced_disk_goes_to_the_trash_once() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    let intended = VmRef::Intended(Box::new(vm()));
+    for _ in 0..2 {
+        trash::disk(&state.layout, &intended, DiskRole::Cow, at(0)).unwrap();
+    }
+    let name = format!("{}-{}-19700101T000000Z", uid(), vm().name());
+    assert_eq!(entries(&state), std::slice::from_ref(&name));
+    let place = state.layout.trash().join(&name);
+    assert!(place.join("root.cow").exists());
+    assert!(state.layout.vm(uid()).exists());
+    let told: TrashEntry =
+        serde_json::from_slice(&std::fs::read(place.join("trash.json")).unwrap()).unwrap();
+    assert_eq!(told.vm, Some(vm()));
+    assert_eq!(told.disk, Some(DiskRole::Cow));
+
+    // The next one within the same second has a place of its own.
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash::disk(&state.layout, &intended, DiskRole::Cow, at(0)).unwrap();
+    assert_eq!(entries(&state), [name.clone(), format!("{name}-1")]);
+}
+
+#[test]
+fn all_of_a_vm_goes_to_the_trash_at_once() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    for (path, text) in [
+        (state.layout.work(uid()), "work"),
+        (state.layout.serial_log(uid()), "log"),
+        (state.layout.handles(uid()), "{}"),
+        (state.layout.leaving(uid()), ""),
+    ] {
+        std::fs::write(path, text).unwrap();
+    }
+    for _ in 0..2 {
+        trash::all(&state.layout, &VmRef::Orphan(uid()), at(60)).unwrap();
+    }
+    assert!(!state.layout.vm(uid()).exists());
+    let name = format!("{}-orphan-19700101T000100Z", uid());
+    assert_eq!(entries(&state), std::slice::from_ref(&name));
+    let mut kept: Vec<_> = std::fs::read_dir(state.layout.trash().join(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["root.cow", "serial.log", "trash.json", "work.ext4"]);
+}
+
+#[test]
+fn a_purged_vm_leaves_nothing() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    for _ in 0..2 {
+        trash::purge(&state.layout, uid()).unwrap();
+    }
+    assert!(!state.layout.vm(uid()).exists());
+    assert!(entries(&state).is_empty());
+}
+
+#[test]
+fn a_long_serial_log_loses_its_head_under_its_writer() {
+    let state = state();
+    std::fs::create_dir_all(state.layout.vm(uid())).unwrap();
+    let path = state.layout.serial_log(uid());
+    let open = || OpenOptions::new().append(true).create(true).open(&path);
+    let mut writer = open().unwrap();
+    let line = [b'x'; 1024];
+    for _ in 0..serial_log::CAP / 1024 {
+        writer.write_all(&line).unwrap();
+    }
+    serial_log::cut(&path).unwrap();
+    assert_eq!(path.metadata().unwrap().len(), serial_log::CAP);
+    writer.write_all(b"over").unwrap();
+    serial_log::cut(&path).unwrap();
+    let cut = path.metadata().unwrap().len();
+    assert!(cut <= serial_log::KEEP + 8192, "{cut}");
+    writer.write_all(b"THE END").unwrap();
+    let text = std::fs::read(&path).unwrap();
+    assert_eq!(text.len() as u64, cut + 7);
+    assert!(text.ends_with(b"THE END"));
+    assert!(!text.contains(&0));
+}
+
+#[test]
+fn memory_is_read_in_bytes() {
+    let text = "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
+    assert_eq!(host::mem_available(text), Some(2 * MIB));
+    assert_eq!(host::mem_available("MemTotal: 1 kB\n"), None);
+}

@@ -1,0 +1,119 @@
+//! What the daemon keeps beside one running VMM: the channel on which its
+//! guest speaks, the pulse of its agent, its published ports. It ends when it
+//! is dropped.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use banger_agent_protocol::{AgentRequest, AgentResponse, GuestConfig};
+use banger_core::observed::Guest;
+use banger_protocol::VmUid;
+use banger_protocol::inventory::Process;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::agent;
+use super::channel::{self, Channel};
+use super::word::Word;
+use crate::act::layout::Layout;
+use crate::firecracker::socket::listen;
+use crate::net::Published;
+
+/// Between two pings. Only asking can tell whether a guest still answers.
+const PULSE: Duration = Duration::from_secs(10);
+/// How long an agent may take to answer one.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Pings without an answer until the agent counts as lost.
+const MISSES: u32 = 3;
+/// The attendant of one VMM process.
+pub struct Attendant {
+    /// The process; another one needs another attendant.
+    pub process: Process,
+    /// The VM's published ports.
+    pub published: Published,
+    channel: Arc<Channel>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl Attendant {
+    /// Listens for the guest and feels its pulse. `changed` is notified
+    /// whenever the guest's word changes.
+    pub fn attend(
+        layout: &Layout,
+        uid: VmUid,
+        process: Process,
+        config: GuestConfig,
+        changed: Arc<Notify>,
+    ) -> io::Result<Self> {
+        let sockets = layout.sockets(uid);
+        let listener = listen(&sockets, &channel::socket_name())?;
+        let channel = Arc::new(Channel {
+            uid,
+            word: Arc::new(Word::silent(changed)),
+            known_hosts: layout.known_hosts(uid),
+            leaving: layout.leaving(uid),
+            config: Mutex::new(config),
+        });
+        let serving = tokio::spawn(Arc::clone(&channel).serve(listener));
+        let pulse = tokio::spawn(pulse(sockets, Arc::clone(&channel)));
+        Ok(Self {
+            process,
+            published: Published::default(),
+            channel,
+            _tasks: [serving, pulse].map(AbortOnDropHandle::new),
+        })
+    }
+
+    /// The guest's last word.
+    pub fn word(&self) -> Guest {
+        self.channel.word.last()
+    }
+
+    /// What the guest is told from now on when it asks who it is.
+    pub fn reconfigure(&self, config: GuestConfig) {
+        *self
+            .channel
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// The keys that it is told of when it asks again.
+    pub fn reauthorize(&self, keys: Vec<String>) {
+        self.channel
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .authorized_keys = keys;
+    }
+}
+
+/// Pings the agent for as long as the VMM runs. The first ping comes at once:
+/// a guest that was ready before this daemon says so only when it is asked.
+async fn pulse(sockets: PathBuf, channel: Arc<Channel>) {
+    let mut misses = 0;
+    loop {
+        match agent::ask(&sockets, &AgentRequest::Ping, ANSWER).await {
+            Ok(AgentResponse::Pong { ready, .. }) => {
+                misses = 0;
+                let news = matches!(channel.word.last(), Guest::Silent | Guest::Lost(_));
+                if let (Some(readiness), true) = (ready, news)
+                    && let Err(error) = channel.ready(&readiness)
+                {
+                    tracing::warn!(vm = %channel.uid, %error, "the guest's keys can't be pinned");
+                }
+            }
+            Ok(_) => misses = 0,
+            Err(error) => {
+                misses += 1;
+                if misses >= MISSES {
+                    let why = format!("{misses} pings in a row failed: {error}");
+                    channel.word.lost(why);
+                }
+            }
+        }
+        tokio::time::sleep(PULSE).await;
+    }
+}

@@ -1,0 +1,107 @@
+//! The files that there are in the state directory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use banger_core::intent::ImageDigest;
+use banger_core::observed::Presence;
+use banger_protocol::VmUid;
+
+use crate::act::layout::Layout;
+
+/// A file, with what a loop device over it is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFile {
+    /// In bytes.
+    pub length: u64,
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+/// The files of one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmFiles {
+    /// `root.cow`.
+    pub cow: Presence<OwnFile>,
+    /// `work.ext4`.
+    pub work: Presence<OwnFile>,
+    /// Whether the guest announced its end.
+    pub leaving: bool,
+}
+
+/// The state directory; each part known or not on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateFiles {
+    /// VMs with a directory.
+    pub vms: Result<BTreeMap<VmUid, VmFiles>, String>,
+    /// Imported images with their root file systems.
+    pub images: Result<BTreeMap<ImageDigest, Presence<OwnFile>>, String>,
+}
+
+impl StateFiles {
+    /// Reads the directory. Blocks.
+    pub fn read(layout: &Layout) -> Self {
+        let vms = layout.vms();
+        let images = layout.images();
+        Self {
+            vms: names(&vms).map(|names| {
+                let uids = names.iter().filter_map(|name| name.parse().ok());
+                uids.map(|uid| (uid, vm(layout, uid))).collect()
+            }),
+            images: names(&images).map(|names| {
+                names
+                    .into_iter()
+                    .map(ImageDigest)
+                    .filter(Layout::is_digest)
+                    .map(|digest| {
+                        let rootfs = file(&layout.rootfs(&digest));
+                        (digest, rootfs)
+                    })
+                    .filter(|(_, rootfs)| !rootfs.is_absent())
+                    .collect()
+            }),
+        }
+    }
+}
+
+fn vm(layout: &Layout, uid: VmUid) -> VmFiles {
+    VmFiles {
+        cow: file(&layout.cow(uid)),
+        work: file(&layout.work(uid)),
+        leaving: layout.leaving(uid).exists(),
+    }
+}
+
+fn file(path: &Path) -> Presence<OwnFile> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Presence::Present(OwnFile {
+            length: found.len(),
+            device: found.dev(),
+            inode: found.ino(),
+        }),
+        Ok(_) => Presence::Unknown(format!("{} is not a regular file", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Absent,
+        Err(error) => Presence::Unknown(format!("{}: {error}", path.display())),
+    }
+}
+
+/// A directory that isn't there is empty: it is made with its first entry.
+fn names(directory: &Path) -> Result<Vec<String>, String> {
+    let told = |error: io::Error| format!("{}: {error}", directory.display());
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(told(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(told)?.file_name();
+        // What isn't text is nothing of ours.
+        names.extend(name.into_string());
+    }
+    Ok(names)
+}
