@@ -10,6 +10,7 @@ pub mod act;
 pub mod firecracker;
 pub mod guest;
 pub mod helper_client;
+pub mod image;
 pub mod net;
 pub mod observe;
 pub mod store;

@@ -1,0 +1,156 @@
+//! Copies a disk: by reference where the file system can, else extent by
+//! extent; holes and zeros stay holes. Hashes what the copy holds.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::image::ImportError;
+use crate::image::source::hex;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+/// Bytes that become a hole if all are zero.
+const GRAIN: usize = 64 << 10;
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::image) struct Copied {
+    /// Bytes.
+    pub(in crate::image) size: u64,
+    /// Of the content, holes read as zeros.
+    pub(in crate::image) sha256: String,
+}
+
+/// Copies all of `source` into the empty `target`.
+///
+/// A source that changes meanwhile is an error: half of one file system and
+/// half of another is neither.
+pub(in crate::image) fn copy(
+    (source, from): (&File, &Path),
+    (target, to): (&File, &Path),
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Copied, ImportError> {
+    let reading = |error| ImportError::io("read", from)(error);
+    let before = source.metadata().map_err(reading)?;
+    let size = before.len();
+    let shared = rustix::fs::ioctl_ficlone(target, source).is_ok();
+    let sha256 = if shared {
+        // The clone is a point in time; what happens to the source is nothing to it.
+        let size = target
+            .metadata()
+            .map_err(ImportError::io("read", to))?
+            .len();
+        walk(target, size, progress, |_, _| Ok(())).map_err(|fault| fault.at(to, to))?
+    } else {
+        target.set_len(size).map_err(ImportError::io("write", to))?;
+        walk(source, size, progress, |offset, bytes| {
+            write_grains(target, offset, bytes)
+        })
+        .map_err(|fault| fault.at(from, to))?
+    };
+    let after = source.metadata().map_err(reading)?;
+    let stamp = |metadata: &std::fs::Metadata| {
+        (
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        )
+    };
+    if !shared && stamp(&before) != stamp(&after) {
+        return Err(ImportError::Changed {
+            what: "disk",
+            path: from.to_owned(),
+        });
+    }
+    Ok(Copied { size, sha256 })
+}
+
+enum Fault {
+    Short,
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl Fault {
+    fn at(self, from: &Path, to: &Path) -> ImportError {
+        match self {
+            Self::Short => ImportError::Changed {
+                what: "disk",
+                path: from.to_owned(),
+            },
+            Self::Read(source) => ImportError::io("read", from)(source),
+            Self::Write(source) => ImportError::io("write", to)(source),
+        }
+    }
+}
+
+/// Reads every extent of data, hands it on, and hashes data and holes.
+fn walk(
+    file: &File,
+    size: u64,
+    progress: &mut dyn FnMut(u64, u64),
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<String, Fault> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let zeros = [0; GRAIN];
+    let mut position = 0;
+    progress(0, size);
+    while position < size {
+        let data = seek(file, SeekFrom::Data(position), size).map_err(Fault::Read)?;
+        while position < data {
+            let length = (data - position).min(GRAIN as u64);
+            hash.update(&zeros[..usize::try_from(length).unwrap_or(GRAIN)]);
+            position += length;
+            if position.is_multiple_of(CHUNK as u64) {
+                progress(position, size);
+            }
+        }
+        let hole = seek(file, SeekFrom::Hole(position), size).map_err(Fault::Read)?;
+        while position < hole {
+            let length = usize::try_from(hole - position).map_or(CHUNK, |left| left.min(CHUNK));
+            let read = match file.read_at(&mut buffer[..length], position) {
+                Ok(0) => return Err(Fault::Short),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Fault::Read(error)),
+            };
+            hash.update(&buffer[..read]);
+            take(position, &buffer[..read]).map_err(Fault::Write)?;
+            position += read as u64;
+            progress(position, size);
+        }
+    }
+    progress(size, size);
+    Ok(hex(&hash.finalize()))
+}
+
+/// Where the next data or hole is; `size` where there is none. A file system
+/// that can't tell answers as if all were data (lseek(2)).
+fn seek(file: &File, to: SeekFrom, size: u64) -> io::Result<u64> {
+    match rustix::fs::seek(file, to) {
+        Ok(offset) => Ok(offset.min(size)),
+        Err(Errno::NXIO) => Ok(size),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes what isn't zero.
+fn write_grains(target: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut at = offset;
+    for grain in bytes.chunks(GRAIN) {
+        if grain.iter().any(|byte| *byte != 0) {
+            target.write_all_at(grain, at)?;
+        }
+        at += grain.len() as u64;
+    }
+    Ok(())
+}
