@@ -26,6 +26,9 @@ type Key = (Kind, Name);
 #[derive(Clone, Debug, Default)]
 pub struct Vanish {
     missing: BTreeMap<Key, u64>,
+    /// Once held by the mass guard, an object stays until its document is
+    /// back or somebody deletes it by name: waiting confirms nothing.
+    guarded: BTreeMap<Key, String>,
     recent: VecDeque<(u64, Kind)>,
 }
 
@@ -53,8 +56,13 @@ impl Vanish {
             return result;
         }
         self.missing.retain(|key, _| absent.contains(key));
+        self.guarded.retain(|key, _| absent.contains(key));
         let mut due = BTreeSet::new();
-        for key in absent {
+        result.held.clone_from(&self.guarded);
+        for key in absent
+            .into_iter()
+            .filter(|key| !self.guarded.contains_key(key))
+        {
             let since = *self.missing.entry(key.clone()).or_insert(now_ms);
             let waited = now_ms.saturating_sub(since);
             if waited >= STABLE_MS {
@@ -99,6 +107,7 @@ impl Vanish {
                     key.0.short(),
                     key.1
                 );
+                self.guarded.insert(key.clone(), why.clone());
                 result.held.insert(key.clone(), why);
             } else {
                 self.missing.remove(key);

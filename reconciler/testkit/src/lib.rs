@@ -5,6 +5,7 @@ mod fake_host;
 mod fake_vm;
 mod faults;
 pub mod generate;
+pub mod read;
 
 pub use fake_host::FakeHost;
 pub use faults::{Fault, Faults, When};

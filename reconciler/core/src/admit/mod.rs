@@ -11,9 +11,6 @@ mod claims;
 mod image;
 mod vm;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

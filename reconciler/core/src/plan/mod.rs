@@ -11,9 +11,6 @@ mod image;
 pub mod step;
 mod vm;
 
-#[cfg(test)]
-mod tests;
-
 pub use action::{Plan, Verb, VmPlan, Waiting, Why};
 pub use step::{Ending, HostStep, ImageStep, Step};
 pub use vm::wants_to_run;

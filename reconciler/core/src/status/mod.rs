@@ -8,9 +8,6 @@ mod image;
 mod phase;
 mod vm;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -1,0 +1,302 @@
+//! What `diff` says, and that it says what is then done.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use banger_core::admit::{Admission, Rules, admit};
+use banger_core::api::Kind;
+use banger_core::api::status::{ConditionStatus, ConditionType, Phase};
+use banger_core::config::VmDefaults;
+use banger_core::diff::{Change, DiffReport, report};
+use banger_core::effect::Effect;
+use banger_core::intent::{Applied, ImageDigest, Imported, Intents};
+use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
+use banger_core::plan::{Clock, Verb, plan};
+use banger_core::status::{Activity, Paths, View};
+use banger_protocol::inventory::Process;
+use banger_protocol::{LoopNumber, Sectors};
+use banger_testkit::generate;
+use banger_testkit::read::{image, reading, vm};
+use jiff::Timestamp;
+
+const CLOCK: Clock = Clock {
+    boot_ms: 1_000,
+    available_memory: 1 << 40,
+};
+
+fn take(spec: &str, before: &Intents) -> Admission {
+    let rules = Rules {
+        subnet: "172.30.0.0/16".parse().unwrap(),
+        slots: 100,
+        defaults: VmDefaults::default(),
+    };
+    let mut next = 10;
+    let mut mint = || {
+        next += 1;
+        generate::uid(next)
+    };
+    // A spec may name another image than the usual one.
+    let web = match spec
+        .strip_prefix("image: ")
+        .or_else(|| spec.strip_prefix("vcpus: 2, image: "))
+    {
+        Some(other) if spec.starts_with("vcpus") => vm("web", other, "vcpus: 2"),
+        Some(other) => vm("web", other, ""),
+        None => vm("web", "debian", spec),
+    };
+    let files = [
+        ("i.yaml", image("debian")),
+        ("j.yaml", image("alpine")),
+        ("w.yaml", web),
+    ];
+    let files: Vec<_> = files.iter().map(|(a, b)| (*a, b.as_str())).collect();
+    admit(
+        &reading(&files),
+        before,
+        &BTreeSet::new(),
+        &rules,
+        &mut mint,
+        Timestamp::UNIX_EPOCH,
+    )
+}
+
+/// `web` runs with this spec, everything as it should be.
+fn running(spec: &str) -> (Intents, Observed) {
+    let mut intents = take(spec, &Intents::default()).intents;
+    for image in intents.images.values_mut() {
+        let digest = ImageDigest(image.name().as_str().repeat(8));
+        image.imported = Some(Imported {
+            generation: 1,
+            digest,
+            rootfs: "1Gi".parse().unwrap(),
+        });
+    }
+    let digest = intents
+        .image(&generate::name("debian"))
+        .unwrap()
+        .imported
+        .clone()
+        .unwrap()
+        .digest;
+    let vm = intents.vms.values_mut().next().unwrap();
+    vm.image = Some(digest.clone());
+    vm.applied = Some(Applied {
+        spec: vm.spec.clone(),
+        generation: 1,
+        image: digest,
+        restart_token: 0,
+    });
+    let here = ObservedVm {
+        vmm: Presence::Present(Vmm {
+            process: Process {
+                pid: 7,
+                start_time: 7,
+            },
+            instance: Instance::Running,
+        }),
+        jail: Presence::Present(()),
+        tap: Presence::Present(1),
+        base_loop: Presence::Present(LoopNumber(1)),
+        cow_loop: Presence::Present(LoopNumber(2)),
+        origin: Presence::Present(()),
+        root: Presence::Present(banger_core::observed::Root {
+            node: "/dev/dm-0".into(),
+            size: Sectors::from_bytes(vm.spec.root_disk.bytes()),
+            overflow: false,
+        }),
+        guest: Guest::Ready,
+        ports: vm.spec.ports.clone(),
+        ..ObservedVm::absent()
+    };
+    let observed = Observed {
+        boot_id: "boot".into(),
+        vms: BTreeMap::from([(vm.uid, here)]),
+        elsewhere: ObservedVm::absent(),
+        bridge: Presence::Present(()),
+        nat: Presence::Present(BTreeSet::from([vm.allocation.slot])),
+        images: Presence::Present(
+            intents
+                .images
+                .values()
+                .map(|image| image.imported.clone().unwrap().digest)
+                .collect(),
+        ),
+    };
+    (intents, observed)
+}
+
+fn preview(from: &str, to: &str) -> DiffReport {
+    let (before, observed) = running(from);
+    report(&before, &take(to, &before), &observed, CLOCK)
+}
+
+#[test]
+fn a_settled_vm_shows_nothing() {
+    assert!(preview("vcpus: 2", "vcpus: 2").is_empty());
+}
+
+#[test]
+fn every_effect_is_named_and_says_what_it_waits_for() {
+    let cases = [
+        ("vcpus: 1", "vcpus: 2", Effect::Restart, Some("--restart")),
+        (
+            "memory: 512Mi",
+            "memory: 1Gi",
+            Effect::Restart,
+            Some("--restart"),
+        ),
+        (
+            "rootDisk: {size: 2Gi}",
+            "rootDisk: {size: 4Gi}",
+            Effect::Restart,
+            Some("--restart"),
+        ),
+        (
+            "rootDisk: {size: 4Gi}",
+            "rootDisk: {size: 2Gi}",
+            Effect::ReplaceRoot,
+            Some("--replace-root"),
+        ),
+        (
+            "vcpus: 1",
+            "image: alpine",
+            Effect::ReplaceRoot,
+            Some("--replace-root"),
+        ),
+        (
+            "workDisk: {size: 4Gi}",
+            "workDisk: {size: 2Gi}",
+            Effect::LosesData,
+            Some("--allow-data-loss"),
+        ),
+        (
+            "workDisk: {size: 4Gi}",
+            "vcpus: 1",
+            Effect::LosesData,
+            Some("--allow-data-loss"),
+        ),
+        (
+            "network: {nat: true}",
+            "network: {nat: false}",
+            Effect::Live,
+            None,
+        ),
+        (
+            "vcpus: 1",
+            "network: {ports: [{host: 8080, guest: 80}]}",
+            Effect::Live,
+            None,
+        ),
+        ("vcpus: 1", "updatePolicy: Auto", Effect::Live, None),
+    ];
+    for (from, to, effect, waits_for) in cases {
+        let report = preview(from, to);
+        let [entry] = report.entries.as_slice() else {
+            panic!("{to}: {report:#?}")
+        };
+        assert_eq!(
+            (entry.change, entry.effect),
+            (Change::Modify, effect),
+            "{from} -> {to}"
+        );
+        assert_eq!(entry.waits_for.as_deref(), waits_for, "{from} -> {to}");
+        assert!(!entry.fields.is_empty());
+        assert_ne!(entry.before, entry.after);
+    }
+}
+
+#[test]
+fn what_waits_is_not_planned_and_what_is_live_is() {
+    let (before, observed) = running("vcpus: 1");
+    let waits = take("vcpus: 2, image: alpine", &before);
+    assert!(plan(&waits.intents, &observed, CLOCK).is_empty());
+    let live = take("network: {ports: [{host: 8080, guest: 80}]}", &before);
+    let planned = plan(&live.intents, &observed, CLOCK);
+    assert_eq!(planned.vms[0].verb, Verb::Update);
+    let auto = take("vcpus: 2, updatePolicy: Auto", &before);
+    assert_eq!(
+        plan(&auto.intents, &observed, CLOCK).vms[0].verb,
+        Verb::Stop
+    );
+}
+
+#[test]
+fn memory_that_isnt_there_is_waited_for() {
+    let (mut intents, mut observed) = running("memory: 1Gi");
+    observed.vms.clear();
+    let clock = Clock {
+        available_memory: 512 << 20,
+        ..CLOCK
+    };
+    let planned = plan(&intents, &observed, clock);
+    assert!(planned.vms.is_empty());
+    assert!(format!("{:?}", planned.waiting).contains("InsufficientMemory"));
+    // Two that fit one by one and not together: one is made.
+    let first = intents.vms.values().next().unwrap().clone();
+    let mut second = generate::vm(9, generate::spec("debian"));
+    second.spec = first.spec.clone();
+    intents.vms.insert(second.uid, second);
+    let planned = plan(
+        &intents,
+        &observed,
+        Clock {
+            available_memory: 1500 << 20,
+            ..CLOCK
+        },
+    );
+    assert_eq!(planned.vms.len(), 1);
+}
+
+#[test]
+fn status_tells_ready_and_what_is_to_come() {
+    let (before, observed) = running("vcpus: 1");
+    let admission = take("vcpus: 2", &before);
+    let planned = plan(&admission.intents, &observed, CLOCK);
+    let paths = Paths {
+        state_dir: PathBuf::from("/state"),
+        runtime_dir: PathBuf::from("/run"),
+    };
+    let (held, previous, activity) = (BTreeMap::new(), BTreeMap::new(), Activity::default());
+    let view = View {
+        intents: &admission.intents,
+        observed: &observed,
+        plan: &planned,
+        activity: &activity,
+        admission: &admission,
+        held: &held,
+        previous: &previous,
+        paths: &paths,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let objects = view.objects(Kind::VirtualMachine);
+    let status = &objects[0].status;
+    assert_eq!(
+        (status.phase, status.observed_generation),
+        (Phase::Ready, 2)
+    );
+    let is = |kind: ConditionType| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
+            .map(|found| found.status)
+    };
+    assert_eq!(is(ConditionType::Accepted), Some(ConditionStatus::True));
+    assert_eq!(is(ConditionType::Ready), Some(ConditionStatus::True));
+    assert_eq!(
+        is(ConditionType::RestartRequired),
+        Some(ConditionStatus::True)
+    );
+    assert_eq!(is(ConditionType::ConfirmationRequired), None);
+    // The moment of a transition stays for as long as the status does.
+    let earlier = BTreeMap::from([(objects[0].metadata.uid, status.conditions.clone())]);
+    let later = View {
+        previous: &earlier,
+        now: "2030-01-01T00:00:00Z".parse().unwrap(),
+        ..view
+    };
+    let again = later.objects(Kind::VirtualMachine);
+    assert_eq!(again[0].status.conditions, status.conditions);
+}

@@ -1,0 +1,157 @@
+//! When a missing document means a deletion, and when it doesn't.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use banger_core::admit::{Rules, admit};
+use banger_core::api::Kind;
+use banger_core::config::VmDefaults;
+use banger_core::intent::Intents;
+use banger_core::reading::Reading;
+use banger_core::vanish::{STABLE_MS, Vanish, WINDOW_MS};
+use banger_testkit::generate;
+use banger_testkit::read::{image, reading, vm};
+use jiff::Timestamp;
+
+fn files(vms: usize, but: &[usize]) -> Reading {
+    let mut files = vec![("i.yaml".to_owned(), image("debian"))];
+    for n in (0..vms).filter(|n| !but.contains(n)) {
+        files.push((format!("{n}.yaml"), vm(&format!("vm-{n}"), "debian", "")));
+    }
+    let files: Vec<_> = files
+        .iter()
+        .map(|(a, b)| (a.as_str(), b.as_str()))
+        .collect();
+    reading(&files)
+}
+
+fn admitted(vms: usize) -> Intents {
+    let rules = Rules {
+        subnet: "172.30.0.0/16".parse().unwrap(),
+        slots: 100,
+        defaults: VmDefaults::default(),
+    };
+    let mut next = 0;
+    let mut mint = || {
+        next += 1;
+        generate::uid(next)
+    };
+    let nothing = BTreeSet::new();
+    let now = Timestamp::UNIX_EPOCH;
+    admit(
+        &files(vms, &[]),
+        &Intents::default(),
+        &nothing,
+        &rules,
+        &mut mint,
+        now,
+    )
+    .intents
+}
+
+fn key(n: usize) -> (Kind, banger_core::api::Name) {
+    (Kind::VirtualMachine, generate::name(&format!("vm-{n}")))
+}
+
+#[test]
+fn two_reads_far_enough_apart_must_lack_it() {
+    let (mut vanish, before) = (Vanish::default(), admitted(2));
+    let first = vanish.step(&files(2, &[1]), &before, 0);
+    assert!(first.gone.is_empty());
+    assert_eq!(first.recheck_after_ms, Some(STABLE_MS));
+    let early = vanish.step(&files(2, &[1]), &before, STABLE_MS - 1);
+    assert!(early.gone.is_empty());
+    assert_eq!(early.recheck_after_ms, Some(1));
+    let due = vanish.step(&files(2, &[1]), &before, STABLE_MS);
+    assert_eq!(due.gone, BTreeSet::from([key(1)]));
+}
+
+#[test]
+fn a_rename_save_begins_the_wait_anew() {
+    let (mut vanish, before) = (Vanish::default(), admitted(2));
+    vanish.step(&files(2, &[1]), &before, 0);
+    vanish.step(&files(2, &[]), &before, 1_000);
+    let again = vanish.step(&files(2, &[1]), &before, STABLE_MS);
+    assert!(again.gone.is_empty());
+}
+
+#[test]
+fn an_unreadable_directory_or_file_deletes_nothing() {
+    let (mut vanish, before) = (Vanish::default(), admitted(2));
+    let mut unread = files(2, &[1]);
+    unread.incomplete = Some("~/.config/banger/vms: Permission denied".into());
+    for now in [0, STABLE_MS, 10 * STABLE_MS] {
+        let result = vanish.step(&unread, &before, now);
+        assert!(result.gone.is_empty());
+        assert!(result.held[&key(1)].contains("Permission denied"));
+    }
+    let mut garbled = files(2, &[1]);
+    garbled
+        .files
+        .extend(reading(&[("x.yaml", "kind: [")]).files);
+    for now in [20, 21, 30] {
+        let result = vanish.step(&garbled, &before, now * STABLE_MS);
+        assert!(result.gone.is_empty());
+        assert!(result.held[&key(1)].contains("x.yaml"));
+    }
+}
+
+#[test]
+fn a_document_that_became_bad_is_still_declared() {
+    let (mut vanish, before) = (Vanish::default(), admitted(1));
+    let bad = vm("vm-0", "debian", "vcpus: many");
+    let read = reading(&[("i.yaml", &image("debian")), ("0.yaml", &bad)]);
+    for now in [0, 10 * STABLE_MS] {
+        assert!(vanish.step(&read, &before, now).gone.is_empty());
+    }
+}
+
+#[test]
+fn more_than_half_at_once_is_held_and_two_are_not() {
+    let before = admitted(6);
+    let mut vanish = Vanish::default();
+    vanish.step(&files(6, &[0, 1, 2, 3]), &before, 0);
+    let many = vanish.step(&files(6, &[0, 1, 2, 3]), &before, STABLE_MS);
+    assert!(many.gone.is_empty());
+    assert!(many.held[&key(0)].contains("4 of 6"));
+
+    let small = admitted(2);
+    let mut vanish = Vanish::default();
+    vanish.step(&files(2, &[0, 1]), &small, 0);
+    assert_eq!(
+        vanish
+            .step(&files(2, &[0, 1]), &small, STABLE_MS)
+            .gone
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn the_guard_counts_over_its_window() {
+    let mut before = admitted(5);
+    let mut vanish = Vanish::default();
+    let go = |vanish: &mut Vanish, before: &mut Intents, but: &[usize], now: u64| {
+        vanish.step(&files(5, but), before, now);
+        let result = vanish.step(&files(5, but), before, now + STABLE_MS);
+        before.vms.retain(|_, vm| {
+            !result
+                .gone
+                .contains(&(Kind::VirtualMachine, vm.name().clone()))
+        });
+        result
+    };
+    assert_eq!(go(&mut vanish, &mut before, &[0, 1], 0).gone.len(), 2);
+    let third = go(&mut vanish, &mut before, &[0, 1, 2], 10_000);
+    assert!(
+        third.gone.is_empty(),
+        "the third of five within ten minutes"
+    );
+    assert_eq!(
+        go(&mut vanish, &mut before, &[0, 1, 2], 2 * WINDOW_MS)
+            .gone
+            .len(),
+        1
+    );
+}
