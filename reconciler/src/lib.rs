@@ -7,6 +7,8 @@
 //! ```
 
 pub mod act;
+pub mod cli;
+pub mod client;
 pub mod firecracker;
 pub mod guest;
 pub mod helper_client;

@@ -1,0 +1,81 @@
+//! The arguments. One variant per command; the commands' own arguments stand
+//! with the commands.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::command::{
+    apply, completion, config, delete, describe, diff, events, get, logs, schema, validate,
+    version, vm, wait,
+};
+use super::{Exit, system};
+
+/// YAML files become Firecracker microVMs, and stay so
+///
+/// Write a document into ~/.config/banger/vms, or hand it to `banger apply -f`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "banger",
+    version,
+    max_term_width = 100,
+    propagate_version = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = Exit::HELP
+)]
+pub struct Cli {
+    /// The daemon's socket
+    #[arg(
+        long,
+        global = true,
+        env = "BANGER_SOCKET",
+        value_name = "PATH",
+        default_value = banger_protocol::install::DAEMON_SOCKET
+    )]
+    pub(super) socket: PathBuf,
+
+    /// Show more: with `diff` and `apply` the specs' unified diff
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take documents over, and wait until they are so
+    Apply(apply::Apply),
+    /// Show what would happen, and change nothing
+    Diff(diff::Diff),
+    /// Check documents; needs no daemon
+    Validate(validate::Validate),
+    /// List objects
+    Get(get::Get),
+    /// Show all that is known of an object
+    Describe(describe::Describe),
+    /// Delete objects and the documents that declare them
+    Delete(delete::Delete),
+    /// Wait for a condition
+    Wait(wait::Wait),
+    /// Show what happened
+    Events(events::Events),
+    /// Print a VM's serial console
+    Logs(logs::Logs),
+    /// Log in to VMs, start and stop them
+    #[command(subcommand)]
+    Vm(vm::Vm),
+    /// Print a JSON Schema
+    Schema(schema::Schema),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Install banger on this host, look after it
+    #[command(subcommand)]
+    System(system::System),
+    /// Print the versions of client, daemon and helper
+    Version(version::Version),
+    /// Print a shell's completion script
+    Completion(completion::Completion),
+}

@@ -1,0 +1,38 @@
+//! `banger schema vm|image|config`: JSON Schema, for editors.
+
+use banger_core::api::{ImageSpec, VirtualMachineSpec};
+use clap::{Args, ValueEnum};
+
+use crate::cli::output::print;
+use crate::cli::{Exit, Failure};
+
+/// `banger schema vm|image|config`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Schema {
+    /// Of what
+    #[arg(value_enum)]
+    of: Of,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Of {
+    /// A VirtualMachine
+    #[value(alias = "vms", alias = "virtualmachine")]
+    Vm,
+    /// An Image
+    #[value(alias = "images")]
+    Image,
+}
+
+impl Schema {
+    pub(in crate::cli) fn run(self) -> Result<Exit, Failure> {
+        let schema = match self.of {
+            Of::Vm => schemars::schema_for!(VirtualMachineSpec),
+            Of::Image => schemars::schema_for!(ImageSpec),
+        };
+        print(serde_json::to_string_pretty(&schema).map_err(|error| {
+            Failure::new(Exit::Internal, "the schema can't be written").because(&error)
+        })?)?;
+        Ok(Exit::Ok)
+    }
+}

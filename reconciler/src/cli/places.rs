@@ -1,0 +1,73 @@
+//! Where things are: the person's own directories, and what the installation says.
+
+use std::path::{Path, PathBuf};
+
+use banger_core::api::Kind;
+use banger_protocol::{Install, install};
+
+use super::{Exit, Failure};
+
+/// The person's own directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The home directory: what `~/` stands for in documents.
+    pub(super) home: PathBuf,
+    /// `~/.config/banger`, or `BANGER_CONFIG_DIR`.
+    pub(super) config: PathBuf,
+    /// `~/.local/state/banger`, or `BANGER_STATE_DIR`.
+    pub(super) state: PathBuf,
+}
+
+impl Places {
+    /// From the environment.
+    ///
+    /// # Errors
+    /// Where `HOME` isn't set.
+    pub(super) fn from_env() -> Result<Self, Failure> {
+        let home = std::env::var_os("HOME")
+            .map(PathBuf::from)
+            .filter(|home| home.is_absolute())
+            .ok_or_else(|| {
+                Failure::new(Exit::Invalid, "the home directory isn't known")
+                    .help("set HOME to an absolute path")
+            })?;
+        let chosen = |variable: &str| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        Ok(Self {
+            config: chosen("BANGER_CONFIG_DIR").unwrap_or_else(|| home.join(".config/banger")),
+            state: chosen("BANGER_STATE_DIR").unwrap_or_else(|| home.join(".local/state/banger")),
+            home,
+        })
+    }
+
+    /// The directories that declare objects.
+    pub(super) fn sources(&self) -> [PathBuf; 2] {
+        [self.config.join("images"), self.config.join("vms")]
+    }
+
+    /// Where a new document of this kind goes.
+    pub(super) fn source_of(&self, kind: Kind) -> PathBuf {
+        self.config.join(match kind {
+            Kind::Image => "images",
+            Kind::VirtualMachine => "vms",
+        })
+    }
+
+    /// The owner's key for guests.
+    pub(super) fn ssh_key(&self) -> PathBuf {
+        self.state.join("ssh/id_ed25519")
+    }
+}
+
+/// The installation's metadata, where there is one that can be read.
+pub(super) fn installed() -> Option<Install> {
+    read_install(Path::new(install::PATH))
+}
+
+/// The metadata in this file.
+pub(super) fn read_install(path: &Path) -> Option<Install> {
+    toml::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}

@@ -1,0 +1,143 @@
+//! `/etc/banger/install.toml`: what an installation decides once.
+
+use std::path::Path;
+
+use banger_protocol::Install;
+use ipnet::Ipv4Net;
+
+use super::layout;
+use super::owner::Owner;
+use crate::cli::{Exit, Failure};
+
+/// The metadata of a new installation, or of the one that there is with its
+/// owner's ids looked up again. What VMs were given once stays theirs, so the
+/// ranges of an installation don't change.
+///
+/// # Errors
+/// Where owner or subnet differ from those of the installation that there is.
+pub(super) fn decide(
+    owner: &Owner,
+    subnet: Option<Ipv4Net>,
+    before: Option<Install>,
+) -> Result<Install, Failure> {
+    let Some(before) = before else {
+        let default: Ipv4Net = layout::SUBNET.parse().map_err(|error| {
+            Failure::new(Exit::Internal, "the default subnet is wrong").because(&error)
+        })?;
+        return fresh(owner, subnet.unwrap_or(default).trunc());
+    };
+    let help = "`banger system uninstall` first; its disks stay";
+    if before.owner != owner.name {
+        let what = format!("banger on this host belongs to `{}`", before.owner);
+        return Err(Failure::new(Exit::Conflict, what).help(help));
+    }
+    if let Some(subnet) = subnet
+        && subnet.trunc() != before.subnet
+    {
+        let what = format!("guests on this host have addresses in {}", before.subnet);
+        return Err(Failure::new(Exit::Conflict, what).help(help));
+    }
+    Ok(Install {
+        owner_uid: owner.uid,
+        owner_gid: owner.gid,
+        ..before
+    })
+}
+
+fn fresh(owner: &Owner, subnet: Ipv4Net) -> Result<Install, Failure> {
+    if subnet.prefix_len() > 29 {
+        return Err(Failure::invalid(format!("{subnet} has too few addresses"))
+            .help("choose a subnet of /29 or larger"));
+    }
+    // Network, gateway and broadcast are nobody's.
+    let addresses = (1_u64 << (32 - u32::from(subnet.prefix_len()))) - 3;
+    let slots = u16::try_from(addresses).map_or(layout::SLOTS, |it| it.min(layout::SLOTS));
+    let program = |name: &str| Path::new(layout::LIB_DIR).join(name);
+    Ok(Install {
+        owner: owner.name.clone(),
+        owner_uid: owner.uid,
+        owner_gid: owner.gid,
+        state_dir: layout::STATE_DIR.into(),
+        jail_dir: layout::JAIL_DIR.into(),
+        bridge: layout::BRIDGE.to_owned(),
+        subnet,
+        uid_base: layout::UID_BASE,
+        slots,
+        firecracker: program("firecracker"),
+        jailer: program("jailer"),
+        agent: program("banger-agent"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::decide;
+    use crate::cli::system::owner::Owner;
+
+    fn owner(name: &str, uid: u32) -> Owner {
+        Owner {
+            name: name.to_owned(),
+            uid,
+            gid: uid,
+            home: format!("/home/{name}").into(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let install = decide(&owner("ada", 1000), None, None).unwrap();
+        assert_eq!(
+            (install.slots, install.subnet.to_string().as_str()),
+            (1024, "172.30.0.0/16")
+        );
+        let text = toml::to_string(&install).unwrap();
+        assert_eq!(
+            toml::from_str::<banger_protocol::Install>(&text).unwrap(),
+            install
+        );
+    }
+
+    #[test]
+    fn every_slot_has_an_address() {
+        for (subnet, slots) in [
+            ("10.1.2.0/24", 253),
+            ("10.1.2.77/29", 5),
+            ("10.0.0.0/8", 1024),
+        ] {
+            let install = decide(&owner("ada", 1000), Some(subnet.parse().unwrap()), None).unwrap();
+            assert_eq!(install.slots, slots);
+            let last = banger_protocol::Slot::try_from(slots).unwrap();
+            assert!(last.address(install.subnet).is_some(), "{subnet}");
+        }
+        assert!(
+            decide(
+                &owner("ada", 1000),
+                Some("10.1.2.0/30".parse().unwrap()),
+                None
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn an_installation_keeps_its_owner_and_its_ranges() {
+        let first = decide(
+            &owner("ada", 1000),
+            Some("10.1.2.0/24".parse().unwrap()),
+            None,
+        )
+        .unwrap();
+        let again = decide(&owner("ada", 1007), None, Some(first.clone())).unwrap();
+        assert_eq!((again.owner_uid, again.subnet), (1007, first.subnet));
+        let other = decide(&owner("bob", 1001), None, Some(first.clone())).unwrap_err();
+        assert!(other.message.contains("belongs to `ada`"));
+        let moved = decide(
+            &owner("ada", 1000),
+            Some("10.9.0.0/16".parse().unwrap()),
+            Some(first),
+        );
+        assert!(moved.is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! `banger system uninstall`: services and programs go; disks stay unless `--purge`.
+
+use std::path::Path;
+
+use banger_protocol::install;
+use clap::Args;
+
+use super::layout::{self, LIB_DIR, MODULES_LOAD, RULES, SERVICES, SOCKETS, UNIT_DIR};
+use super::{place, program, require_root, units};
+use crate::cli::output::print;
+use crate::cli::places::installed;
+use crate::cli::prompt::confirm;
+use crate::cli::{Exit, Failure};
+
+/// `banger system uninstall`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Uninstall {
+    /// Remove disks, images and the database as well
+    #[arg(long)]
+    purge: bool,
+    /// Cut running VMs off
+    #[arg(long)]
+    force: bool,
+    /// Don't ask before data is lost
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Uninstall {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        require_root("uninstall")?;
+        let running = running()?;
+        if !running.is_empty() && !self.force {
+            return Err(
+                Failure::new(Exit::Conflict, format!("{} VMs are running", running.len()))
+                    .help("stop them with `banger vm stop`, or cut them off with `--force`"),
+            );
+        }
+        if self.purge && !self.yes {
+            confirm("all disks, images and the database will be lost for good")?;
+        }
+        let before = installed();
+        // One by one: a unit that isn't there is no reason to keep the others.
+        for unit in SOCKETS.into_iter().chain(SERVICES) {
+            program::try_run("systemctl", &["disable", "--quiet", "--now", unit]);
+        }
+        for unit in &running {
+            program::run("systemctl", &["stop", unit])?;
+        }
+        for (name, _) in units::UNITS {
+            place::remove(&Path::new(UNIT_DIR).join(name))?;
+        }
+        program::try_run("systemctl", &["daemon-reload"]);
+        let bridge = before.map_or_else(|| layout::BRIDGE.to_owned(), |install| install.bridge);
+        program::try_run("ip", &["link", "delete", &bridge]);
+        program::try_run("nft", &["delete", "table", "inet", "banger"]);
+        for path in [
+            RULES,
+            MODULES_LOAD,
+            LIB_DIR,
+            install::PATH,
+            install::RUNTIME_DIR,
+        ] {
+            place::remove(Path::new(path))?;
+        }
+        if std::fs::read_link(layout::LINK).is_ok_and(|target| target.starts_with(LIB_DIR)) {
+            place::remove(Path::new(layout::LINK))?;
+        }
+        program::try_run("udevadm", &["control", "--reload"]);
+        if self.purge {
+            place::remove(Path::new(layout::STATE_DIR))?;
+            place::remove(Path::new(layout::HELPER_DIR))?;
+            print("banger is gone from this host, with all its disks")?;
+        } else {
+            print(format_args!(
+                "banger is gone from this host; its disks are still in {}",
+                layout::STATE_DIR
+            ))?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The units of running VMs.
+fn running() -> Result<Vec<String>, Failure> {
+    let text = program::run(
+        "systemctl",
+        &[
+            "list-units",
+            "--plain",
+            "--no-legend",
+            "--state=active",
+            "banger-vm-*.service",
+        ],
+    )?;
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    Ok(text.lines().filter_map(first).collect())
+}

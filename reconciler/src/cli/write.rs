@@ -1,0 +1,132 @@
+//! One file of documents, written whole or not at all.
+//!
+//! A new content goes into a dotfile beside the target (which the daemon
+//! doesn't read), is synced, and takes the target's place by rename(2). Where
+//! the path is a symbolic link, that happens at its target, so that a dotfile
+//! manager's tree stays one.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Exit, Failure, documents};
+
+/// A file as it was read and as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Write {
+    /// The path in the directory of documents.
+    pub(super) path: PathBuf,
+    /// As read; `None`: it wasn't there.
+    pub(super) before: Option<Vec<u8>>,
+    /// As it is to be; `None`: it goes.
+    pub(super) after: Option<String>,
+}
+
+impl Write {
+    /// Says no before anything is written where this write couldn't be done.
+    ///
+    /// # Errors
+    /// Where the target is read-only.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.before.is_none() {
+            return Ok(());
+        }
+        let target = self.target()?;
+        let metadata = fs::metadata(&target).map_err(|error| self.failed(&error))?;
+        let read_only = metadata.permissions().readonly()
+            || rustix::fs::access(&target, rustix::fs::Access::WRITE_OK).is_err();
+        if read_only {
+            let shown = target.display();
+            let failure = Failure::new(Exit::Conflict, format!("{shown} is read-only"));
+            return Err(if target == self.path {
+                failure.help(format!("make it writable: `chmod u+w {shown}`"))
+            } else {
+                failure
+                    .cause(format!("{} is a symbolic link to it", self.path.display()))
+                    .help("change it where it is generated, or replace the link with a file of its own")
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// [`Exit::Conflict`] where the file changed since it was read.
+    pub(super) fn perform(&self) -> Result<(), Failure> {
+        let now = match documents::bytes(&self.path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        if now != self.before {
+            return Err(Failure::new(
+                Exit::Conflict,
+                format!(
+                    "{} was changed by somebody else meanwhile",
+                    self.path.display()
+                ),
+            )
+            .help("it was left alone; try again"));
+        }
+        match &self.after {
+            // The link goes, not what a dotfile manager keeps behind it.
+            None => fs::remove_file(&self.path).and_then(|()| sync_parent(&self.path)),
+            Some(text) => self.put(text),
+        }
+        .map_err(|error| self.failed(&error))
+    }
+
+    fn put(&self, text: &str) -> io::Result<()> {
+        let target = match self.before {
+            Some(_) => self.path.canonicalize()?,
+            None => self.path.clone(),
+        };
+        let parent = target
+            .parent()
+            .ok_or_else(|| io::Error::other("it has no directory"))?;
+        fs::create_dir_all(parent)?;
+        let mode = match &self.before {
+            Some(_) => fs::metadata(&target)?.permissions().mode() & 0o7777,
+            None => 0o644,
+        };
+        let mut new = tempfile::Builder::new()
+            .prefix(".banger-")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(parent)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        match self.before {
+            Some(_) => new.persist(&target),
+            None => new.persist_noclobber(&target),
+        }
+        .map_err(|error| error.error)?;
+        sync_parent(&target)
+    }
+
+    fn target(&self) -> Result<PathBuf, Failure> {
+        self.path
+            .canonicalize()
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let exit = match error.kind() {
+            io::ErrorKind::PermissionDenied => Exit::Denied,
+            _ => Exit::Internal,
+        };
+        Failure::new(exit, format!("{} can't be written", self.path.display())).because(error)
+    }
+}
+
+/// A rename is only durable once its directory is (fsync(2), "Notes").
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
