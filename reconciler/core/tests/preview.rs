@@ -11,7 +11,7 @@ use banger_core::api::status::{ConditionStatus, ConditionType, Phase};
 use banger_core::config::VmDefaults;
 use banger_core::diff::{Change, DiffReport, report};
 use banger_core::effect::Effect;
-use banger_core::intent::{Applied, ImageDigest, Imported, Intents};
+use banger_core::intent::{Applied, ImageDigest, Imported, Intents, Started};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 use banger_core::plan::{Clock, Verb, plan};
 use banger_core::status::{Activity, Paths, View};
@@ -82,6 +82,10 @@ fn running(spec: &str) -> (Intents, Observed) {
         .digest;
     let vm = intents.vms.values_mut().next().unwrap();
     vm.image = Some(digest.clone());
+    vm.started = Some(Started {
+        boot_id: "boot".into(),
+        boot_ms: 0,
+    });
     vm.applied = Some(Applied {
         spec: vm.spec.clone(),
         generation: 1,

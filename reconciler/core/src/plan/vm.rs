@@ -144,9 +144,11 @@ impl Case<'_> {
             }
             Instance::Running => {}
         }
-        let Some(applied) = &self.vm.applied else {
-            // It runs, and nothing says with what: the row was lost between
-            // the start and its record. Only a fresh start makes it known.
+        // A start is recorded after it happened, and forgotten before a stop:
+        // one that isn't recorded may have been made with another spec than
+        // the last applied one. Only a fresh start makes it known.
+        let recorded = self.vm.applied.as_ref().filter(|_| self.is_of_this_boot());
+        let Some(applied) = recorded else {
             return Some(self.action(
                 Verb::Demote,
                 "its start was not recorded",
@@ -215,10 +217,17 @@ impl Case<'_> {
             };
             return Some(self.action(Verb::Demote, reason, Effect::Restart, steps));
         }
-        // A snapshot that the next start can't use as it is.
-        let stale = self.here.root.present().is_some_and(|root| {
-            root.size != wanted || root.overflow || effective.replace.contains(&DiskRole::Cow)
-        });
+        // Devices that the next start can't use as they are: of another size,
+        // broken, or over a disk that is to be replaced.
+        let here = self.here;
+        let replaces = |role| effective.replace.contains(&role);
+        let over_root = here.base_loop.present().is_some() || here.cow_loop.present().is_some();
+        let stale = here
+            .root
+            .present()
+            .is_some_and(|root| root.size != wanted || root.overflow)
+            || replaces(DiskRole::Cow) && (over_root || here.root.present().is_some())
+            || replaces(DiskRole::Work) && here.work_loop.present().is_some();
         if stale {
             return Some(self.action(
                 Verb::Demote,
