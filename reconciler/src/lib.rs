@@ -15,5 +15,6 @@ pub mod helper_client;
 pub mod image;
 pub mod net;
 pub mod observe;
+pub mod source;
 pub mod store;
 pub mod wire;

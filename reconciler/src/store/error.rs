@@ -95,7 +95,7 @@ pub enum StoreError {
     /// A value that has no JSON form.
     #[error("can't write an object as JSON")]
     Json(#[from] serde_json::Error),
-    /// The store's thread is gone.
+    /// The call was cut short: the daemon is ending.
     #[error("the store has been closed")]
     Closed,
 }

@@ -1,7 +1,7 @@
 //! Durable intent in SQLite: what every object is, its conditions, its events.
 //!
 //! ```text
-//! open: lock -> version check -> quick_check -> migrate -> thread
+//! open: lock -> version check -> quick_check -> migrate -> Store
 //! pass: Batch -> one transaction -> the events as they were written
 //! ```
 //!
@@ -14,12 +14,12 @@ mod batch;
 mod condition;
 mod error;
 mod event;
+mod handle;
 mod host;
 mod lock;
 mod migration;
 mod object;
 mod open;
-mod thread;
 
 #[cfg(test)]
 mod tests;
@@ -27,5 +27,5 @@ mod tests;
 pub use batch::{Batch, Intent, Row};
 pub use error::{OpenError, StoreError};
 pub use event::{EVENT_CAP, NewEvent};
+pub use handle::Store;
 pub use open::Loaded;
-pub use thread::Store;

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::event::{self, NewEvent};
-use super::{Batch, OpenError, Store, StoreError, migration, open, thread};
+use super::{Batch, OpenError, Store, StoreError, handle, migration, open};
 use crate::wire::response::Severity;
 
 fn uid(n: u16) -> VmUid {
@@ -170,22 +170,13 @@ async fn what_was_committed_is_there_after_a_restart() {
     reopen(store, &path, |loaded| {
         assert_eq!((loaded.intents, loaded.sources), after);
         assert_eq!(loaded.boot_id.as_deref(), Some("boot"));
-    })
-    .await;
+    });
 }
 
-/// Waits until the store's thread has let go of the lock, by taking it.
-async fn reopen(store: Store, path: &Path, check: impl FnOnce(super::Loaded)) {
+/// Closes the store and opens it again.
+fn reopen(store: Store, path: &Path, check: impl FnOnce(super::Loaded)) {
     drop(store);
-    let path = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || {
-        let lock = fs::File::open(path.join("bangerd.lock")).unwrap();
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        drop(lock);
-        Store::open(&path).unwrap().1
-    })
-    .await
-    .unwrap();
+    let loaded = Store::open(path).unwrap().1;
     check(loaded);
 }
 
@@ -203,8 +194,7 @@ async fn a_batch_that_fails_leaves_nothing_behind() {
     let path = dir.path().to_owned();
     reopen(store, &path, |loaded| {
         assert_eq!(loaded.intents, Intents::default());
-    })
-    .await;
+    });
 }
 
 #[tokio::test]
@@ -220,8 +210,7 @@ async fn a_name_may_pass_to_a_successor_within_a_batch() {
     let path = dir.path().to_owned();
     reopen(store, &path, |loaded| {
         assert_eq!((loaded.intents, loaded.sources), after);
-    })
-    .await;
+    });
 }
 
 #[test]
@@ -278,7 +267,7 @@ fn a_damaged_page_is_found_before_anything_is_read() {
         let (mut connection, _) = open::open(&path).unwrap();
         let vms = (1..200).map(|n| vm(n, &format!("vm-{n}"))).collect();
         let batch = batch(&none(), &state(vms, vec![]));
-        thread::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
+        handle::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
     }
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
@@ -296,7 +285,7 @@ fn a_row_of_a_later_program_is_named() {
     let path = dir.path().join("banger.db");
     let (mut connection, _) = open::open(&path).unwrap();
     let batch = batch(&none(), &state(vec![vm(1, "web")], vec![]));
-    thread::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
+    handle::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
     connection
         .execute(
             "UPDATE object SET intent = json_set(intent, '$.spec.warp', 9)",
@@ -323,7 +312,7 @@ fn fresh_and_migrated_databases_have_the_same_schema() {
         migration::migrate(&mut connection, from).unwrap();
         assert_eq!(migration::version(&connection).unwrap(), from);
         let batch = batch(&none(), &state(vec![vm(1, "web")], vec![]));
-        thread::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
+        handle::commit(&mut connection, &batch, Timestamp::UNIX_EPOCH).unwrap();
         drop(connection);
         assert_ne!(schema(&old), expected);
         let (connection, loaded) = open::open(&old).unwrap();
@@ -404,7 +393,7 @@ proptest! {
                 }
             }
             let after = state(vms, images);
-            thread::commit(&mut connection, &batch(&before, &after), Timestamp::UNIX_EPOCH).unwrap();
+            handle::commit(&mut connection, &batch(&before, &after), Timestamp::UNIX_EPOCH).unwrap();
             before = after;
         }
         drop(connection);

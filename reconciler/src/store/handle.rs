@@ -1,13 +1,12 @@
-//! The store's own thread: SQLite blocks, the daemon doesn't.
-//!
-//! Commits are carried out in the order in which they were asked for.
+//! The open database. SQLite blocks, the daemon doesn't: every call runs on a
+//! thread of the runtime's blocking pool.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_core::api::{Kind, Name};
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
 use super::lock::Lock;
 use super::{
@@ -15,22 +14,11 @@ use super::{
 };
 use crate::wire::response::Event;
 
-enum Job {
-    Commit(
-        Box<Batch>,
-        Timestamp,
-        oneshot::Sender<Result<Vec<Event>, StoreError>>,
-    ),
-    Events(
-        Option<(Kind, Name)>,
-        oneshot::Sender<Result<Vec<Event>, StoreError>>,
-    ),
-}
-
 /// The open database. Clones share it; it closes when the last one goes.
 #[derive(Clone, Debug)]
 pub struct Store {
-    jobs: mpsc::UnboundedSender<Job>,
+    // The connection before the lock: fields are dropped in this order.
+    open: Arc<(Mutex<Connection>, Lock)>,
 }
 
 impl Store {
@@ -39,18 +27,8 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<(Self, Loaded), OpenError> {
         let lock = Lock::take(state_dir)?;
         let (connection, loaded) = open::open(&state_dir.join("banger.db"))?;
-        let (jobs, queue) = mpsc::unbounded_channel();
-        std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || {
-                serve(connection, queue);
-                drop(lock);
-            })
-            .map_err(|source| OpenError::Directory {
-                path: state_dir.to_owned(),
-                source,
-            })?;
-        Ok((Self { jobs }, loaded))
+        let open = Arc::new((Mutex::new(connection), lock));
+        Ok((Self { open }, loaded))
     }
 
     /// Writes a batch in one transaction; it is durable when this answers.
@@ -59,34 +37,30 @@ impl Store {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let (answer, receive) = oneshot::channel();
-        self.jobs
-            .send(Job::Commit(Box::new(batch), Timestamp::now(), answer))
-            .map_err(|_| StoreError::Closed)?;
-        receive.await.map_err(|_| StoreError::Closed)?
+        let now = Timestamp::now();
+        self.with(move |connection| commit(connection, &batch, now))
+            .await
     }
 
     /// Events, oldest first; of one object, or all.
     pub async fn events(&self, object: Option<(Kind, Name)>) -> Result<Vec<Event>, StoreError> {
-        let (answer, receive) = oneshot::channel();
-        self.jobs
-            .send(Job::Events(object, answer))
-            .map_err(|_| StoreError::Closed)?;
-        receive.await.map_err(|_| StoreError::Closed)?
+        self.with(move |connection| event::list(connection, object.as_ref()))
+            .await
     }
-}
 
-fn serve(mut connection: Connection, mut queue: mpsc::UnboundedReceiver<Job>) {
-    while let Some(job) = queue.blocking_recv() {
-        // Whoever asked may have gone; the work is done all the same.
-        match job {
-            Job::Commit(batch, now, answer) => {
-                let _ = answer.send(commit(&mut connection, &batch, now));
-            }
-            Job::Events(object, answer) => {
-                let _ = answer.send(event::list(&connection, object.as_ref()));
-            }
-        }
+    /// Whoever asked may go meanwhile; the work is done all the same.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let open = Arc::clone(&self.open);
+        tokio::task::spawn_blocking(move || {
+            // A transaction that a panic ended was rolled back.
+            let mut connection = open.0.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut connection)
+        })
+        .await
+        .map_err(|_| StoreError::Closed)?
     }
 }
 
