@@ -9,6 +9,7 @@
 pub mod act;
 pub mod cli;
 pub mod client;
+pub mod controller;
 pub mod firecracker;
 pub mod guest;
 pub mod helper_client;

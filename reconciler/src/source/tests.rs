@@ -222,7 +222,7 @@ fn a_directory_that_is_none_makes_the_reading_incomplete() {
 fn a_file_without_permission_is_a_problem() {
     let mut config = Config::new();
     let path = config.write("x.yaml", &vm("web"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         // Root may read anything; there is nothing to see here.
         assert_eq!(names(&config.read()), ["web"]);

@@ -1,0 +1,100 @@
+//! Events that follow from two states differing.
+
+use std::collections::BTreeMap;
+
+use banger_core::admit::Admission;
+use banger_core::api::{Kind, Name};
+use banger_core::intent::{Deletion, Intents};
+use banger_core::problem::Problem;
+
+use crate::store::NewEvent;
+use crate::wire::response::Severity;
+
+type Rejected = BTreeMap<(Kind, Name), Vec<Problem>>;
+
+/// What an admission did.
+pub(super) fn admitted(before: &Intents, admission: &Admission, known: &Rejected) -> Vec<NewEvent> {
+    let mut events = Vec::new();
+    for uid in &admission.changed {
+        let now = &admission.intents;
+        if let Some(vm) = now.vms.get(uid) {
+            let old = before.vms.get(uid);
+            let old = old.map(|old| (old.generation, old.deletion.as_ref()));
+            let new = (vm.generation, vm.deletion.as_ref());
+            events.extend(change(Kind::VirtualMachine, vm.name(), old, new));
+        } else if let Some(image) = now.images.get(uid) {
+            let old = before.images.get(uid);
+            let old = old.map(|old| (old.generation, old.deletion.as_ref()));
+            let new = (image.generation, image.deletion.as_ref());
+            events.extend(change(Kind::Image, image.name(), old, new));
+        }
+    }
+    for ((kind, name), problems) in &admission.rejected {
+        if known.get(&(*kind, name.clone())) != Some(problems) {
+            events.extend(problems.first().map(|problem| NewEvent {
+                kind: *kind,
+                name: name.to_string(),
+                severity: Severity::Warning,
+                reason: "Rejected",
+                message: words(problem),
+            }));
+        }
+    }
+    events
+}
+
+/// Deletions that are held now and weren't before.
+pub(super) fn held(
+    before: &BTreeMap<(Kind, Name), String>,
+    now: &BTreeMap<(Kind, Name), String>,
+) -> Vec<NewEvent> {
+    now.iter()
+        .filter(|(key, _)| !before.contains_key(key))
+        .map(|((kind, name), why)| NewEvent {
+            kind: *kind,
+            name: name.to_string(),
+            severity: Severity::Warning,
+            reason: "DeletionHeld",
+            message: format!("its document is missing, but it stays: {why}"),
+        })
+        .collect()
+}
+
+fn change(
+    kind: Kind,
+    name: &Name,
+    old: Option<(u64, Option<&Deletion>)>,
+    new: (u64, Option<&Deletion>),
+) -> Option<NewEvent> {
+    let (reason, message) = match (old, new) {
+        (None, _) => ("Admitted", "it was declared".to_owned()),
+        (Some((_, None)), (_, Some(deletion))) => (
+            "Deleting",
+            if deletion.explicit {
+                "it was deleted".to_owned()
+            } else {
+                "its document is gone".to_owned()
+            },
+        ),
+        (Some((_, Some(_))), (_, None)) => ("Restored", "its document is back".to_owned()),
+        (Some((old, _)), (new, _)) if old != new => {
+            ("SpecChanged", format!("its spec is at generation {new}"))
+        }
+        _ => return None,
+    };
+    Some(NewEvent {
+        kind,
+        name: name.to_string(),
+        severity: Severity::Normal,
+        reason,
+        message,
+    })
+}
+
+fn words(problem: &Problem) -> String {
+    let file = problem.file.display();
+    match problem.at {
+        Some((line, column)) => format!("{file}:{line}:{column}: {}", problem.message),
+        None => format!("{file}: {}", problem.message),
+    }
+}

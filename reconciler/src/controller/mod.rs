@@ -1,0 +1,35 @@
+//! The only loop.
+//!
+//! ```text
+//! wake -> read -> vanish -> admit -> save -> observe -> plan -> act -> status
+//!   ^                                                       |
+//!   +---- files, host, requests, timers, finished chains <--+
+//! ```
+//!
+//! Guarantees: what woke the loop never changes what a pass decides; what was
+//! admitted is durable before anything is done for it; a VM has at most one
+//! chain of steps at a time, and a chain that fails ends for that VM alone;
+//! a chain whose VM is wanted otherwise meanwhile stops at the next step.
+//! Assumes what [`banger_core::seam::Host`] promises.
+
+mod act;
+mod admit;
+mod ask;
+mod board;
+mod chain;
+mod clock;
+mod confirm;
+mod happened;
+mod image;
+mod ledger;
+mod pass;
+mod publish;
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+pub use ask::{Ask, Confirm, Handle, Refusal, Synced};
+pub use clock::BootClock;
+pub use publish::Published;
+pub use run::{Controller, Settings};

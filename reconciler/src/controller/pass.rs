@@ -1,0 +1,81 @@
+//! One pass: the route from the directories to status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use banger_core::intent::Intents;
+use banger_core::observed::Observed;
+use banger_core::plan::{Clock, Plan, Why, plan};
+use banger_core::seam::Host;
+
+use super::run::Controller;
+use crate::store::StoreError;
+
+/// What the last pass saw and decided.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub(super) observed: Observed,
+    pub(super) plan: Plan,
+}
+
+impl<H: Host> Controller<H> {
+    /// One pass. Answers how long nothing needs to be done, if nothing happens.
+    pub(super) async fn pass(&mut self) -> Result<Duration, StoreError> {
+        let reading = self.read(Vec::new()).await;
+        self.admit(&reading).await?;
+        // A chain that ends while the host is looked at may not be in the
+        // picture; its VM waits for the next pass.
+        let busy = self.busy();
+        let observed = self.observe().await?;
+        let intents = self.ledger.state().await.intents;
+        let plan = plan(&intents, &observed, self.moment());
+        let network = self.act(&plan, &intents, &observed, &busy).await;
+        let rest = self.rest(&plan, &intents, network);
+        self.last = Some(Last { observed, plan });
+        self.publish().await?;
+        Ok(rest)
+    }
+
+    /// The host as it is.
+    pub(super) async fn observe(&mut self) -> Result<Observed, StoreError> {
+        let intents = self.ledger.state().await.intents;
+        let vms: Vec<_> = intents.vms.values().cloned().collect();
+        let observed = self.host.observe(&vms).await;
+        if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
+            self.ledger.enter_boot(&observed.boot_id).await?;
+            self.boot_id = Some(observed.boot_id.clone());
+        }
+        Ok(observed)
+    }
+
+    /// What a plan needs to know of the moment.
+    pub(super) fn moment(&self) -> Clock {
+        Clock {
+            boot_ms: self.clock.now_ms(),
+            available_memory: self.host.available_memory(),
+        }
+    }
+
+    /// Until the first thing that only time brings about.
+    fn rest(&self, plan: &Plan, intents: &Arc<Intents>, network: Option<Duration>) -> Duration {
+        let now = self.clock.now_ms();
+        let waiting = plan.waiting.iter().filter_map(|waiting| match waiting.why {
+            Why::CrashLoopBackOff { until_ms } | Why::BackOff { until_ms } => Some(until_ms),
+            _ => None,
+        });
+        let images = intents
+            .images
+            .values()
+            .map(|image| image.error.not_before_ms);
+        let back_off = waiting
+            .chain(images)
+            .filter_map(|until| until.checked_sub(now))
+            .filter(|left| *left > 0);
+        let recheck = self.latest.vanished.recheck_after_ms;
+        back_off
+            .chain(recheck)
+            .map(Duration::from_millis)
+            .chain(network)
+            .fold(self.settings.resync, Duration::min)
+    }
+}

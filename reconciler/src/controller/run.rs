@@ -1,0 +1,216 @@
+//! The loop itself: what wakes it, and nothing of what it decides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use banger_core::admit::Rules;
+use banger_core::api::Condition;
+use banger_core::seam::Host;
+use banger_core::status::Paths;
+use banger_core::vanish::Vanish;
+use banger_protocol::VmUid;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::act::Begun;
+use super::admit::Latest;
+use super::ask::{Ask, Handle};
+use super::board::Board;
+use super::chain::End;
+use super::clock::BootClock;
+use super::image::Importing;
+use super::ledger::Ledger;
+use super::pass::Last;
+use super::publish::Published;
+use crate::source::{Sources, Watch};
+use crate::store::{Loaded, Store};
+
+/// File events come in swarms; a pass waits so long for the rest of them.
+const SWARM: Duration = Duration::from_millis(50);
+/// Passes begin at least so far apart.
+const SPACING: Duration = Duration::from_millis(10);
+/// After a pass that could not be saved.
+const RETRY: Duration = Duration::from_secs(5);
+/// Progress is published so often at most.
+const PROGRESS: Duration = Duration::from_millis(100);
+/// Requests that may wait for the loop.
+const QUEUE: usize = 64;
+
+/// What the loop goes by. It doesn't change while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `vms` and `images` are in here.
+    pub config_dir: PathBuf,
+    /// What `~/` stands for in documents.
+    pub home: PathBuf,
+    /// What admission goes by.
+    pub rules: Rules,
+    /// Where things lie.
+    pub paths: Paths,
+    /// VMs that are acted on at a time.
+    pub max_chains: usize,
+    /// A pass is made so often even if nothing wakes the loop.
+    pub resync: Duration,
+    /// How long a step may go on once the daemon is to stop.
+    pub patience: Duration,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct Controller<H> {
+    pub(super) host: Arc<H>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: BootClock,
+    pub(super) settings: Settings,
+    pub(super) sources: Arc<Mutex<Sources>>,
+    pub(super) watch: Option<Watch>,
+    pub(super) file_changed: Arc<Notify>,
+    pub(super) vanish: Vanish,
+    pub(super) latest: Latest,
+    pub(super) last: Option<Last>,
+    pub(super) conditions: BTreeMap<VmUid, Vec<Condition>>,
+    pub(super) boot_id: Option<String>,
+    pub(super) published: watch::Sender<Arc<Published>>,
+    pub(super) chains: JoinSet<End>,
+    pub(super) chain_of: HashMap<tokio::task::Id, VmUid>,
+    pub(super) begun: BTreeMap<VmUid, Begun>,
+    pub(super) pauses: BTreeMap<VmUid, Instant>,
+    pub(super) imports: JoinSet<VmUid>,
+    pub(super) importing: BTreeMap<VmUid, Importing>,
+    pub(super) tidying: JoinSet<bool>,
+    pub(super) host_failures: u32,
+    pub(super) stop: CancellationToken,
+    asks: mpsc::Receiver<Ask>,
+}
+
+impl<H: Host> Controller<H> {
+    /// A loop that goes on where the store says that the last one ended, and
+    /// the way to it.
+    pub fn new(
+        host: Arc<H>,
+        store: Store,
+        loaded: Loaded,
+        settings: Settings,
+        clock: BootClock,
+    ) -> (Self, Handle) {
+        let file_changed = Arc::new(Notify::new());
+        let watch = match Watch::new(Arc::clone(&file_changed)) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                tracing::warn!("files can't be watched: {error}; changes are seen at a resync");
+                None
+            }
+        };
+        let (asks, queue) = mpsc::channel(QUEUE);
+        let (published, receiver) = watch::channel(Arc::default());
+        let ledger = Arc::new(Ledger::new(store, &loaded));
+        let handle = Handle {
+            asks,
+            published: receiver,
+            ledger: Arc::clone(&ledger),
+        };
+        let sources = Sources::new(&settings.config_dir, &settings.home);
+        let controller = Self {
+            host,
+            ledger,
+            board: Arc::default(),
+            clock,
+            settings,
+            sources: Arc::new(Mutex::new(sources)),
+            watch,
+            file_changed,
+            vanish: Vanish::default(),
+            latest: Latest::default(),
+            last: None,
+            conditions: loaded.conditions,
+            boot_id: loaded.boot_id,
+            published,
+            chains: JoinSet::new(),
+            chain_of: HashMap::new(),
+            begun: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            imports: JoinSet::new(),
+            importing: BTreeMap::new(),
+            tidying: JoinSet::new(),
+            host_failures: 0,
+            stop: CancellationToken::new(),
+            asks: queue,
+        };
+        (controller, handle)
+    }
+
+    /// Runs until `stop`; then chains end at their next step, and everything
+    /// on the host stays as it is.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut due = Instant::now();
+        let mut progress: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            let earliest = Instant::now() + SPACING;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep_until(due) => {
+                    progress = None;
+                    due = self.pass_or_retry().await;
+                }
+                Some(ask) = self.asks.recv() => {
+                    if self.answer(ask).await {
+                        due = due.min(earliest);
+                    }
+                }
+                Some(end) = self.chains.join_next_with_id() => {
+                    self.chain_over(end);
+                    due = due.min(earliest);
+                }
+                Some(end) = self.imports.join_next() => {
+                    self.import_over(end);
+                    due = due.min(earliest);
+                }
+                Some(end) = self.tidying.join_next() => {
+                    // What failed is tried again at the next resync.
+                    if end.unwrap_or(false) {
+                        due = due.min(earliest);
+                    }
+                }
+                () = self.file_changed.notified() => due = due.min(Instant::now() + SWARM),
+                () = self.host.changed() => due = due.min(earliest),
+                () = self.board.changed() => {
+                    progress.get_or_insert(Instant::now() + PROGRESS);
+                }
+                () = sleep_until(progress.unwrap_or(due)), if progress.is_some() => {
+                    progress = None;
+                    if let Err(error) = self.publish().await {
+                        tracing::error!("status could not be saved: {error}");
+                    }
+                }
+            }
+        }
+        self.leave().await;
+    }
+
+    async fn pass_or_retry(&mut self) -> Instant {
+        match self.pass().await {
+            Ok(rest) => Instant::now() + rest.max(SPACING),
+            Err(error) => {
+                let cause = std::error::Error::source(&error);
+                let cause = cause.map(ToString::to_string).unwrap_or_default();
+                tracing::error!("a pass could not be saved: {error} {cause}");
+                Instant::now() + RETRY
+            }
+        }
+    }
+
+    async fn leave(&mut self) {
+        self.stop.cancel();
+        self.imports.abort_all();
+        self.tidying.abort_all();
+        let chains = async { while self.chains.join_next().await.is_some() {} };
+        if timeout(self.settings.patience, chains).await.is_err() {
+            tracing::warn!("a step took too long; it is repeated at the next start");
+        }
+    }
+}
