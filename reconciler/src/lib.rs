@@ -10,6 +10,7 @@ pub mod act;
 pub mod cli;
 pub mod client;
 pub mod controller;
+pub mod config;
 pub mod firecracker;
 pub mod guest;
 pub mod helper_client;

@@ -1,5 +1,16 @@
-//! `~/.config/banger/config.toml`.
+//! `~/.config/banger/config.toml`: what the owner decides about the host and
+//! about new VMs. Everything in it has a default, and the file may be missing.
+//! What only root may decide is in `/etc/banger/install.toml`.
 
+mod check;
 mod defaults;
+mod file;
+mod settings;
 
+pub use check::subnet_problem;
 pub use defaults::VmDefaults;
+pub use file::parse;
+pub use settings::{Config, Directories, Limits, Network};
+
+#[cfg(test)]
+mod tests;

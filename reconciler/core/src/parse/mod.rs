@@ -25,6 +25,7 @@ pub(crate) use file::declared;
 pub use file::parse;
 pub use place::Places;
 pub(crate) use split::{Piece, split};
+pub(crate) use suggest::{listed, nearest};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,122 @@
+//! Bounds of the configuration, each with its reason.
+
+use ipnet::Ipv4Net;
+
+use super::Config;
+use crate::api::Quantity;
+use crate::api::bounds::{
+    MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK,
+};
+
+/// Field, message, remedy.
+pub(super) type Finding = (&'static str, String, String);
+
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut number = |field, value: u32, least: u32, most: u32, why: &str| {
+        if !(least..=most).contains(&value) {
+            found.push((
+                field,
+                format!("{value} is not from {least} to {most}: {why}"),
+                format!("write a number from {least} to {most}"),
+            ));
+        }
+    };
+    let (limits, defaults) = (&config.limits, &config.defaults);
+    number(
+        "limits.maxConcurrentActions",
+        limits.max_concurrent_actions.into(),
+        1,
+        16,
+        "with none nothing happens, and more only make the disk busier",
+    );
+    number(
+        "directories.resyncSeconds",
+        config.directories.resync_seconds,
+        1,
+        3600,
+        "a change that wasn't announced is to be seen within the hour",
+    );
+    number(
+        "defaults.vcpus",
+        defaults.vcpus.into(),
+        1,
+        MAX_VCPUS.into(),
+        "Firecracker gives a VM at most 32 processors",
+    );
+    number(
+        "defaults.terminationGracePeriodSeconds",
+        defaults.termination_grace_period_seconds,
+        0,
+        MAX_GRACE_SECONDS,
+        "a shutdown of the host waits for it",
+    );
+    let mut size = |field, value: Quantity, least: Quantity, most: Quantity| {
+        if value < least || value > most || Quantity::from_mib(value.mib()) != value {
+            found.push((
+                field,
+                format!("{value} is not a whole number of MiB from {least} to {most}"),
+                format!("write an amount such as \"{least}\", in quotes"),
+            ));
+        }
+    };
+    size("defaults.memory", defaults.memory, MIN_MEMORY, MAX_MEMORY);
+    size(
+        "defaults.rootDisk",
+        defaults.root_disk,
+        MIN_ROOT_DISK,
+        MAX_DISK,
+    );
+    if limits.memory_headroom > MAX_MEMORY {
+        found.push((
+            "limits.memoryHeadroom",
+            format!(
+                "{} leaves no host any memory for VMs",
+                limits.memory_headroom
+            ),
+            "write an amount such as \"256Mi\", in quotes".to_owned(),
+        ));
+    }
+    if let Some(subnet) = config.network.subnet
+        && (subnet.addr() != subnet.network() || subnet.prefix_len() > 30)
+    {
+        found.push((
+            "network.subnet",
+            format!("`{subnet}` is not a subnet with room for guests"),
+            format!(
+                "write its first address and a prefix of at most 30, such as \"{}/{}\"",
+                subnet.network(),
+                subnet.prefix_len().min(24)
+            ),
+        ));
+    }
+    for (field, path) in [
+        ("directories.vms", &config.directories.vms),
+        ("directories.images", &config.directories.images),
+    ] {
+        if path.as_os_str().is_empty()
+            || path
+                .to_str()
+                .is_some_and(|p| p.starts_with("~") && p != "~" && !p.starts_with("~/"))
+        {
+            found.push((
+                field,
+                "this is not the path of a directory".to_owned(),
+                "write an absolute path, one that begins with `~/`, or one relative to this file"
+                    .to_owned(),
+            ));
+        }
+    }
+    found
+}
+
+/// Why guests can't get their addresses from `wanted` (the configuration's
+/// subnet) where the installation has `installed`; message and remedy.
+pub fn subnet_problem(wanted: Ipv4Net, installed: Ipv4Net) -> Option<(String, String)> {
+    (!installed.contains(&wanted)).then(|| {
+        (
+            format!("`{wanted}` does not lie within the installation's subnet `{installed}`"),
+            format!("write a part of `{installed}`, or remove `network.subnet` to use all of it"),
+        )
+    })
+}

@@ -1,0 +1,108 @@
+//! What the file may hold.
+
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::VmDefaults;
+use crate::api::Quantity;
+
+/// The owner's configuration of banger. A change is taken when `bangerd` starts again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// The guests' network.
+    pub network: Network,
+    /// How much may be done and taken.
+    pub limits: Limits,
+    /// What a new VM gets where its document is silent. Pinned when the VM is
+    /// first admitted: a change here changes no VM that exists.
+    pub defaults: VmDefaults,
+    /// Where documents are read from.
+    pub directories: Directories,
+}
+
+/// The guests' network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Network {
+    /// Guests get addresses from this part of the installation's subnet only,
+    /// such as `172.30.0.0/24`; default: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub subnet: Option<Ipv4Net>,
+}
+
+/// How much may be done and taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// VMs that are acted on at the same time, 1 to 16; more only make a
+    /// host's disk busier.
+    #[schemars(range(min = 1, max = 16))]
+    pub max_concurrent_actions: u8,
+    /// Memory of the host that VMs leave alone: a VM that would go into it isn't started.
+    pub memory_headroom: Quantity,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_actions: 2,
+            memory_headroom: Quantity::from_mib(256),
+        }
+    }
+}
+
+/// Where documents are read from. Either may hold both kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Directories {
+    /// Of VMs; relative to the directory of this file, `~/` is the home directory.
+    pub vms: PathBuf,
+    /// Of images, likewise.
+    pub images: PathBuf,
+    /// They are read at least so often, in seconds, 1 to 3600, even where no
+    /// change was announced (network file systems announce none).
+    #[schemars(range(min = 1, max = 3600))]
+    pub resync_seconds: u32,
+}
+
+impl Default for Directories {
+    fn default() -> Self {
+        Self {
+            vms: "vms".into(),
+            images: "images".into(),
+            resync_seconds: 60,
+        }
+    }
+}
+
+impl Config {
+    /// What holds where there is no file; `file` is where it would be.
+    pub fn without_file(file: &Path, home: &Path) -> Self {
+        Self::default().resolved(file, home)
+    }
+
+    /// The effective configuration, as TOML.
+    ///
+    /// # Errors
+    /// A path that isn't UTF-8.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+
+    /// With absolute directories.
+    pub(super) fn resolved(mut self, file: &Path, home: &Path) -> Self {
+        let beside = file.parent().unwrap_or(Path::new("/"));
+        for path in [&mut self.directories.vms, &mut self.directories.images] {
+            *path = match path.strip_prefix("~") {
+                Ok(rest) => home.join(rest),
+                Err(_) => beside.join(&*path),
+            };
+        }
+        self
+    }
+}

@@ -1,0 +1,136 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::api::Quantity;
+use crate::problem::Problem;
+
+fn read(text: &str) -> Result<Config, Vec<Problem>> {
+    let path = Path::new("/home/me/.config/banger/config.toml");
+    parse(path, text, Path::new("/home/me"))
+}
+
+#[test]
+fn nothing_means_the_defaults() {
+    let config = read("# nothing\n").unwrap();
+    assert_eq!(config.limits.max_concurrent_actions, 2);
+    assert_eq!(config.defaults, VmDefaults::default());
+    assert_eq!(
+        config.directories.vms,
+        Path::new("/home/me/.config/banger/vms")
+    );
+    assert_eq!(
+        config.directories.images,
+        Path::new("/home/me/.config/banger/images")
+    );
+    let file = Path::new("/home/me/.config/banger/config.toml");
+    assert_eq!(config, Config::without_file(file, Path::new("/home/me")));
+}
+
+#[test]
+fn what_is_written_holds_and_comes_back() {
+    let config = read(
+        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
+    )
+    .unwrap();
+    assert_eq!(config.defaults.memory, Quantity::from_mib(1024));
+    assert!(!config.defaults.nat);
+    assert_eq!(config.directories.vms, Path::new("/home/me/vms"));
+    assert_eq!(config.directories.images, Path::new("/srv/images"));
+    assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
+}
+
+#[test]
+fn mistakes_are_at_their_place() {
+    for (text, at, message, remedy) in [
+        (
+            "[limits]\nmaxConcurrent = 1",
+            (2, 1),
+            "no field `maxConcurrent`",
+            "write one of",
+        ),
+        (
+            "[defaults]\nmemroy = \"1Gi\"",
+            (2, 1),
+            "no field `memroy`",
+            "did you mean `memory`?",
+        ),
+        (
+            "[defaults]\nmemory = \"1Gb\"",
+            (2, 10),
+            "not an amount of bytes",
+            "quotes",
+        ),
+        (
+            "[defaults]\nrunPolicy = \"Sometimes\"",
+            (2, 13),
+            "no value `Sometimes`",
+            "`Always`",
+        ),
+        (
+            "[defaults]\nvcpus = \"2\"",
+            (2, 9),
+            "invalid type",
+            "without",
+        ),
+        (
+            "[defaults]\nvcpus = 64",
+            (2, 9),
+            "64 is not from 1 to 32",
+            "1 to 32",
+        ),
+        (
+            "defaults.memory = \"1Mi\"",
+            (1, 19),
+            "whole number of MiB",
+            "64Mi",
+        ),
+        (
+            "[directories]\nresyncSeconds = 0",
+            (2, 17),
+            "0 is not from 1",
+            "3600",
+        ),
+        (
+            "[directories]\nvms = \"~you/vms\"",
+            (2, 7),
+            "path of a directory",
+            "~/",
+        ),
+        (
+            "[network]\nsubnet = \"172.30.0.1/24\"",
+            (2, 10),
+            "is not a subnet",
+            "172.30.0.0/24",
+        ),
+        ("[limits\n", (1, 8), "", "[name]"),
+    ] {
+        let problems = read(text).unwrap_err();
+        assert_eq!(problems.len(), 1, "{text}");
+        let problem = &problems[0];
+        assert_eq!(problem.at, Some(at), "{text}: {problem:?}");
+        assert!(problem.message.contains(message), "{problem:?}");
+        assert!(
+            problem.remedy.as_ref().unwrap().contains(remedy),
+            "{problem:?}"
+        );
+    }
+}
+
+#[test]
+fn a_subnet_lies_within_the_installation() {
+    let install = "172.30.0.0/16".parse().unwrap();
+    assert!(subnet_problem("172.30.7.0/24".parse().unwrap(), install).is_none());
+    assert!(subnet_problem("10.0.0.0/24".parse().unwrap(), install).is_some());
+    assert!(subnet_problem("172.0.0.0/8".parse().unwrap(), install).is_some());
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".*") {
+        if let Err(problems) = read(&text) {
+            proptest::prop_assert!(!problems.is_empty());
+        }
+    }
+}
