@@ -208,3 +208,6 @@ fn untrusted(path: &Path, why: &str) -> Untrusted {
         why: why.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

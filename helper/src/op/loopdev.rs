@@ -140,6 +140,10 @@ pub async fn remove(uid: VmUid, role: DiskRole, device: LoopNumber) -> Done {
     }
     blocking("LOOP_CLR_FD", move || {
         let node = open(device)?;
+        // Once more through the very descriptor that detaches.
+        if read(&node, device)? != Some(found) {
+            return Ok(());
+        }
         // SAFETY: an open descriptor; the request takes no argument.
         match unsafe { ioctl::clear(node.as_raw_fd()) } {
             Ok(_) | Err(Errno::ENXIO) => Ok(()),
@@ -194,7 +198,11 @@ pub fn status(device: LoopNumber) -> Result<Option<Tagged>, Failure> {
     if !bound(device) {
         return Ok(None);
     }
-    let node = open(device)?;
+    read(&open(device)?, device)
+}
+
+/// The tag on an open device.
+fn read(node: &File, device: LoopNumber) -> Result<Option<Tagged>, Failure> {
     let mut info = empty();
     // SAFETY: `info` is the structure that this request fills.
     match unsafe { ioctl::get_status(node.as_raw_fd(), &raw mut info) } {

@@ -78,15 +78,10 @@ async fn talk(
         let response = if frame.descriptors.len() == request.descriptors() {
             debug!(op, ?request, "request");
             let host = Arc::clone(host);
-            let task = tokio::spawn(async move { answer(&host, request, frame.descriptors).await });
-            task.await.unwrap_or_else(|e| {
-                error!(op, "the operation died: {e}");
-                refusal(
-                    op,
-                    "panic",
-                    "the operation died; the helper's log has the cause".into(),
-                )
+            supervised(op, async move {
+                answer(&host, request, frame.descriptors).await
             })
+            .await
         } else {
             let message = format!(
                 "{} descriptors came, {} belong to this request",
@@ -105,6 +100,18 @@ async fn talk(
     }
 }
 
+/// Runs an operation as a task of its own; its panic becomes an answer.
+async fn supervised(
+    op: &'static str,
+    operation: impl Future<Output = Response> + Send + 'static,
+) -> Response {
+    tokio::spawn(operation).await.unwrap_or_else(|e| {
+        error!(op, "the operation died: {e}");
+        let message = "the operation died; the helper's log has the cause";
+        refusal(op, "panic", message.into())
+    })
+}
+
 fn refusal(op: &str, step: &str, message: String) -> Response {
     Response::Error {
         error: OpError {
@@ -114,5 +121,22 @@ fn refusal(op: &str, step: &str, message: String) -> Response {
             message,
             retry: Retry::Never,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let Response::Error { error } = supervised("ensure-nat", async { panic!("a bug") }).await
+        else {
+            panic!("no error");
+        };
+        assert_eq!(
+            (error.op.as_str(), error.step.as_str()),
+            ("ensure-nat", "panic")
+        );
     }
 }

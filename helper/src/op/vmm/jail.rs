@@ -8,6 +8,7 @@
 //!         rootdrive workdrive          device nodes, 0600, the VMM's
 //!         s/                           bind mount of the socket directory
 //! /run/banger/vms/<uid>/               the VMM's, group the owner's, 2770
+//!     metrics                          the VMM's, group the owner's, 0660
 //! ```
 //!
 //! Everything is made below directories that are open and root's own, before
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use banger_protocol::VmUid;
 use banger_protocol::install::jail::{INITRD, KERNEL, ROOT_DRIVE, SOCKETS, WORK_DRIVE};
+use banger_protocol::install::socket::METRICS;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, copy_file_range, fchmod, fstat, makedev,
     mkdirat, mknodat, openat,
@@ -85,6 +87,11 @@ pub(super) fn make(
     let parent = root_directory(&host.socket_dirs(), 0o755)?;
     let sockets = child(parent.as_fd(), &uid, 0o700)?;
     let owner = Gid::from_raw(host.install.owner_gid);
+    // Firecracker writes to this file but doesn't make it.
+    let metrics = create(sockets.as_fd(), METRICS)?;
+    rustix::fs::fchown(&metrics, Some(user), Some(owner))
+        .and_then(|()| fchmod(&metrics, Mode::from_raw_mode(0o660)))
+        .map_err(|e| Failure::os("fchown", METRICS, e))?;
     rustix::fs::fchown(&sockets, Some(user), Some(owner))
         .map_err(|e| Failure::os("fchown", "the socket directory", e))?;
     // After the change of owner, which clears set-group-ID.
@@ -177,6 +184,13 @@ fn node(
     .map_err(|e| Failure::os("fchownat", name, e))
 }
 
+/// A new file of root's below an open directory.
+fn create(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, flags, Mode::from_raw_mode(0o600))
+        .map_err(|e| Failure::os("openat", name, e))
+}
+
 /// Copies a boot file. Offsets are explicit: the descriptor's own position is
 /// shared with whoever sent it.
 fn copy(jail: BorrowedFd<'_>, name: &'static str, from: &OwnedFd) -> Result<(), Failure> {
@@ -188,8 +202,7 @@ fn copy(jail: BorrowedFd<'_>, name: &'static str, from: &OwnedFd) -> Result<(), 
             format!("{name}: {length} bytes; 1 to {MAX_BOOT_FILE} are allowed"),
         ));
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = openat(jail, name, flags, Mode::from_raw_mode(0o600)).map_err(os)?;
+    let to = create(jail, name)?;
     let mut at = 0;
     let mut block = Vec::new();
     while at < length {

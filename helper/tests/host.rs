@@ -1,0 +1,237 @@
+//! The operations that need device-mapper and systemd, under the shipped units,
+//! on the disposable host: a jailed Firecracker from nothing to gone.
+//! Ignored unless asked for: `cargo nextest run -p banger-helper --run-ignored all`.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use banger_e2e::{Options, TestHost, User, scenario};
+use serde_json::{Value, json};
+
+const UID: &str = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f";
+/// The units as `banger system install` fills them in, and the owner's disks.
+const SET_UP: &str = r#"
+set -eu
+install -D -m 755 -t /usr/lib/banger /payload/banger-helper /payload/call /images/firecracker /images/jailer
+for unit in banger.slice banger-helper.socket banger-helper.service; do
+  sed 's,@OWNER@,owner,; s,@LIBDIR@,/usr/lib/banger,' /payload/$unit > /etc/systemd/system/$unit
+done
+sed 's,@STATEDIR@,/var/lib/banger,' /payload/11-banger.rules > /etc/udev/rules.d/11-banger.rules
+udevadm control --reload
+install -D -m 644 /payload/install.toml /etc/banger/install.toml
+install -d -o owner -g owner -m 700 /var/lib/banger
+systemctl daemon-reload
+systemctl enable --now banger-helper.socket
+"#;
+const DISKS: &str = "cd /var/lib/banger && cp /images/debian-12.ext4 base && truncate -s 1G cow work \
+     && echo kernel > kernel && echo initrd > initrd";
+const INSTALL: &str = r#"
+owner = "owner"
+ownerUid = 1000
+ownerGid = 1000
+stateDir = "/var/lib/banger"
+jailDir = "/var/lib/banger-helper/jail"
+bridge = "br-banger"
+subnet = "172.30.0.0/16"
+uidBase = 900000
+slots = 100
+firecracker = "/usr/lib/banger/firecracker"
+jailer = "/usr/lib/banger/jailer"
+agent = "/usr/lib/banger/agent"
+"#;
+
+#[test]
+#[ignore = "boots a host"]
+fn a_vmm_from_nothing_to_gone() {
+    let here = tempfile::tempdir().unwrap();
+    payload(here.path());
+    let options = Options {
+        payload: Some(here.path().to_path_buf()),
+        ..Options::default()
+    };
+    scenario("helper", &options, |host| life(host)).unwrap();
+}
+
+fn payload(into: &Path) {
+    let helper = Path::new(env!("CARGO_BIN_EXE_banger-helper"));
+    let call = helper.with_file_name("examples").join("call");
+    let units = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    for file in [helper, &call] {
+        fs::copy(file, into.join(file.file_name().unwrap())).unwrap();
+    }
+    for entry in fs::read_dir(units).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
+    }
+    fs::write(into.join("install.toml"), INSTALL).unwrap();
+}
+
+/// One request as the owner, in the state directory.
+fn ask(host: &TestHost, request: Value, files: &str) -> anyhow::Result<Value> {
+    let line = format!(
+        "cd /var/lib/banger && /usr/lib/banger/call /run/banger/helper.sock '{request}' {files}"
+    );
+    let output = host.exec(User::Owner, &line)?;
+    serde_json::from_str(&output.stdout).with_context(|| format!("{request}: {}", output.stderr))
+}
+
+fn changed(host: &TestHost, request: Value, files: &str) -> anyhow::Result<Value> {
+    let answer = ask(host, request.clone(), files)?;
+    ensure!(answer["result"] == "changed", "{request}: {answer}");
+    let again = ask(host, request.clone(), files)?;
+    ensure!(again["result"] == "unchanged", "again {request}: {again}");
+    Ok(answer["handle"].clone())
+}
+
+/// The step of a refusal.
+fn refused(host: &TestHost, request: Value, files: &str) -> anyhow::Result<String> {
+    let answer = ask(host, request.clone(), files)?;
+    ensure!(answer["result"] == "error", "{request}: {answer}");
+    Ok(answer["error"]["step"].as_str().unwrap_or("").to_owned())
+}
+
+fn inventory(host: &TestHost) -> anyhow::Result<Value> {
+    Ok(ask(host, json!({"op": "inventory"}), "")?["inventory"].clone())
+}
+
+fn life(host: &TestHost) -> anyhow::Result<()> {
+    let root = |script: &str| host.exec(User::Root, script)?.ok();
+    let owner = |script: &str| host.exec(User::Owner, script)?.ok();
+    root(SET_UP)?;
+    owner(DISKS)?;
+    let knock = r#"/usr/lib/banger/call /run/banger/helper.sock '{"op":"inventory"}'"#;
+    let stranger = host.exec(User::Stranger, knock)?;
+    ensure!(
+        stranger.stderr.contains("Permission denied"),
+        "{}",
+        stranger.stderr
+    );
+
+    changed(host, json!({"op": "ensure-bridge"}), "")?;
+    let before = inventory(host)?;
+    ensure!(before["vmms"]["known"] == json!([]) && before["dms"]["known"] == json!([]));
+    let (base, cow) = disks(host)?;
+    let started = start(host)?;
+    ensure!(owner(&api("version"))?.contains("1.12"));
+    for (path, body) in devices() {
+        let put = format!("{} -X PUT -d '{body}' -w '%{{http_code}}'", api(path));
+        let answer = owner(&put)?;
+        ensure!(answer == "204", "{path}: {answer}");
+    }
+
+    // The VMM outlives its helper, and a new helper knows it.
+    root("systemctl kill -s KILL banger-helper.service")?;
+    let seen = inventory(host)?;
+    ensure!(
+        seen["vmms"]["known"][0]["process"] == started["vmm"],
+        "{seen}"
+    );
+    ensure!(
+        seen["dms"]["known"]
+            .as_array()
+            .is_some_and(|d| d.len() == 2),
+        "{seen}"
+    );
+
+    // While it runs nothing below it goes.
+    ensure!(refused(host, vm("remove-vmm"), "")? == "unit");
+    ensure!(refused(host, vm("remove-dm"), "")? == "dmsetup");
+    let remove_loop = |role, device: u64| json!({"op": "remove-loop", "uid": UID, "role": role, "device": device});
+    ensure!(refused(host, remove_loop("cow", cow), "")? == "LOOP_CLR_FD");
+    nothing_probed(host)?;
+
+    changed(host, vm("kill-vmm"), "")?;
+    let killed = inventory(host)?;
+    let exit = json!({"result": "signal", "status": 9});
+    ensure!(killed["vmms"]["known"][0]["exit"] == exit, "{killed}");
+    changed(host, vm("remove-vmm"), "")?;
+    changed(host, vm("remove-dm"), "")?;
+    changed(host, remove_loop("cow", cow), "")?;
+    changed(host, remove_loop("base", base), "")?;
+    changed(host, json!({"op": "remove-tap", "uid": UID, "slot": 1}), "")?;
+    let after = inventory(host)?;
+    ensure!(after == before, "{after}\nbefore: {before}");
+    let left = root(
+        "find /run/banger/vms /var/lib/banger-helper/jail/firecracker -mindepth 1; losetup -a; \
+         systemctl list-units --all --plain --no-legend 'banger-vm-*'",
+    )?;
+    ensure!(left.is_empty(), "{left}");
+    Ok(())
+}
+
+fn vm(op: &str) -> Value {
+    json!({"op": op, "uid": UID})
+}
+
+fn disks(host: &TestHost) -> anyhow::Result<(u64, u64)> {
+    changed(host, json!({"op": "ensure-tap", "uid": UID, "slot": 1}), "")?;
+    let number = |role: &str, file: &str| -> anyhow::Result<u64> {
+        let request = json!({"op": "ensure-loop", "uid": UID, "role": role});
+        let handle = changed(host, request, file)?;
+        handle["loop"].as_u64().context("no loop number")
+    };
+    let (base, cow) = (number("base", "r:base")?, number("cow", "rw:cow")?);
+    let dm = |base: u64, cow: u64, size: u64| json!({"op": "ensure-dm", "uid": UID, "base": base, "cow": cow, "size": size});
+    let size = 2 << 21;
+    ensure!(refused(host, dm(cow, base, size), "")? == "tag");
+    ensure!(refused(host, dm(base, cow, 8), "")? == "size");
+    // A foreign device in the way is refused and stays.
+    let foreign = format!("banger-{UID}-origin");
+    let create = format!("echo 0 8 zero | dmsetup create {foreign}");
+    host.exec(User::Root, &create)?.ok()?;
+    ensure!(refused(host, dm(base, cow, size), "")? == "dm UUID");
+    let remove = format!("dmsetup table {foreign} | grep -q zero && dmsetup remove {foreign}");
+    host.exec(User::Root, &remove)?.ok()?;
+
+    changed(host, dm(base, cow, size), "")?;
+    ensure!(refused(host, dm(base, cow, size + 8), "")? == "dm table");
+    Ok((base, cow))
+}
+
+fn start(host: &TestHost) -> anyhow::Result<Value> {
+    let mut request = json!({
+        "op": "start-vmm", "uid": UID, "slot": 1, "memoryMib": 256, "vcpus": 1, "workDisk": true
+    });
+    let files = "r:kernel r:initrd a:serial.log";
+    ensure!(refused(host, request.clone(), files)? == "loop");
+    request["workDisk"] = json!(false);
+    ensure!(refused(host, request.clone(), "r:kernel r:initrd rw:serial.log")? == "descriptor");
+    let handle = changed(host, request, files)?;
+    // The socket is there once Firecracker listens, a moment after its exec.
+    let socket = format!("/run/banger/vms/{UID}/fc.sock");
+    let wait = format!("timeout 20 sh -c 'until [ -S {socket} ]; do sleep 0.1; done'");
+    host.exec(User::Owner, &wait)?.ok()?;
+    Ok(handle)
+}
+
+fn api(path: &str) -> String {
+    format!("curl -sS --unix-socket /run/banger/vms/{UID}/fc.sock http://localhost/{path}")
+}
+
+/// What Firecracker opens while it is told of it.
+fn devices() -> [(&'static str, Value); 4] {
+    [
+        (
+            "drives/root",
+            json!({"drive_id": "root", "path_on_host": "/rootdrive", "is_root_device": true,
+                   "is_read_only": false, "cache_type": "Writeback"}),
+        ),
+        (
+            "network-interfaces/eth0",
+            json!({"iface_id": "eth0", "host_dev_name": "bgr1"}),
+        ),
+        ("vsock", json!({"guest_cid": 3, "uds_path": "/s/v.sock"})),
+        ("metrics", json!({"metrics_path": "/s/metrics"})),
+    ]
+}
+
+/// udev has read no file system from a guest's disks.
+fn nothing_probed(host: &TestHost) -> anyhow::Result<()> {
+    let list = "udevadm settle; for d in /dev/loop[0-9]* /dev/dm-*; do udevadm info $d; done";
+    let known = host.exec(User::Root, list)?.ok()?;
+    ensure!(known.contains("UDISKS_IGNORE=1"), "{known}");
+    ensure!(!known.contains("ID_FS_"), "{known}");
+    Ok(())
+}
