@@ -110,7 +110,9 @@ fn life(host: &TestHost) -> anyhow::Result<()> {
     );
 
     changed(host, json!({"op": "ensure-bridge"}), "")?;
+    changed(host, json!({"op": "ensure-nat", "guests": [1]}), "")?;
     let before = inventory(host)?;
+    ensure!(before["nat"]["known"] == json!([1]), "{before}");
     ensure!(before["vmms"]["known"] == json!([]) && before["dms"]["known"] == json!([]));
     let (base, cow) = disks(host)?;
     let started = start(host)?;

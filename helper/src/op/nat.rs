@@ -1,13 +1,14 @@
-//! Forwarding and masquerade: one nftables table, `inet banger`, all of it
-//! ours, replaced in one transaction.
+//! Forwarding and masquerade: nftables tables `inet banger` and
+//! `bridge banger` ([`seats`]), all of them ours, each replaced in one transaction.
 //!
 //! - guests in the set may leave through anything but the bridge, behind the
 //!   host's address; answers come back; everything else to or from the bridge
 //!   is dropped;
-//! - guests reach the host's own DNS and its ping, no other service.
-//!
-//! Limit: a guest's address is believed. Guests can take each other's
-//! addresses on the bridge.
+//! - guests reach the host's own DNS and its ping, no other service;
+//! - a guest speaks with its own MAC and address only, so that one outside the
+//!   set can't borrow the address of one inside.
+
+mod seats;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,8 +31,13 @@ pub async fn ensure(host: &Host, guests: &BTreeSet<Slot>) -> Done {
     }
     let _turn = host.nat.lock().await;
     let mut changed = false;
-    if read(&host.install).await?.as_ref() != Some(guests) {
+    if forwarding(&host.install).await?.as_ref() != Some(guests) {
         Nft.run(&["-f", "-"], &ruleset(&host.install, guests))
+            .await?;
+        changed = true;
+    }
+    if !seats::stand(&host.install).await? {
+        Nft.run(&["-f", "-"], &seats::ruleset(&host.install))
             .await?;
         changed = true;
     }
@@ -41,20 +47,33 @@ pub async fn ensure(host: &Host, guests: &BTreeSet<Slot>) -> Done {
     Ok(Outcome::new(changed, Handle::None))
 }
 
-/// The guests in the table as [`ensure`] writes it; `None` where there is no
-/// table, or one that says something else.
+/// The guests in the table as [`ensure`] writes it; `None` where a table is
+/// missing or says something else.
 pub async fn read(install: &Install) -> Result<Option<BTreeSet<Slot>>, Failure> {
-    // Listing every table first: a missing one is no error then.
-    let tables = parse(&Nft.run(&["-j", "list", "tables"], "").await?)?;
-    let ours = objects(&tables, "table").any(|t| t["family"] == "inet" && t["name"] == "banger");
-    if !ours {
+    let guests = forwarding(install).await?;
+    if guests.is_some() && !seats::stand(install).await? {
         return Ok(None);
     }
-    let table = parse(
-        &Nft.run(&["-j", "list", "table", "inet", "banger"], "")
-            .await?,
-    )?;
-    Ok(guests(install, &table))
+    Ok(guests)
+}
+
+async fn forwarding(install: &Install) -> Result<Option<BTreeSet<Slot>>, Failure> {
+    let table = table("inet").await?;
+    Ok(table.and_then(|table| guests(install, &table)))
+}
+
+/// Our table of a family, without the elements of large sets in `bridge`.
+async fn table(family: &'static str) -> Result<Option<Value>, Failure> {
+    // Listing every table first: a missing one is no error then.
+    let tables = parse(&Nft.run(&["-j", "list", "tables"], "").await?)?;
+    if !objects(&tables, "table").any(|t| t["family"] == family && t["name"] == "banger") {
+        return Ok(None);
+    }
+    let mut args = vec!["-j", "list", "table", family, "banger"];
+    if family == "bridge" {
+        args.insert(1, "-t");
+    }
+    parse(&Nft.run(&args, "").await?).map(Some)
 }
 
 /// The transaction: make sure that there is a table, delete it, write it anew.
@@ -110,17 +129,8 @@ fn guests(install: &Install, table: &Value) -> Option<BTreeSet<Slot>> {
     if set["comment"] != REVISION || objects(table, "set").count() != 1 {
         return None;
     }
-    if objects(table, "chain").count() != SHAPE.len() {
+    if !shaped(table, &SHAPE) {
         return None;
-    }
-    for (chain, rules) in SHAPE {
-        if objects(table, "rule")
-            .filter(|r| r["chain"] == chain)
-            .count()
-            != rules
-        {
-            return None;
-        }
     }
     let Some(elements) = set["elem"].as_array() else {
         return Some(BTreeSet::new());
@@ -129,6 +139,17 @@ fn guests(install: &Install, table: &Value) -> Option<BTreeSet<Slot>> {
         .iter()
         .map(|e| slot(install, e.as_str()?.parse().ok()?))
         .collect()
+}
+
+/// Whether the table has exactly these chains with so many rules each.
+fn shaped(table: &Value, chains: &[(&str, usize)]) -> bool {
+    let rules = |chain| {
+        objects(table, "rule")
+            .filter(|r| r["chain"] == chain)
+            .count()
+    };
+    objects(table, "chain").count() == chains.len()
+        && chains.iter().all(|&(chain, count)| rules(chain) == count)
 }
 
 /// The slot of a guest's address.

@@ -1,7 +1,7 @@
 //! A helper that serves in a network namespace of its own, and its client.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +14,7 @@ use banger_helper::{Host, server};
 use banger_protocol::{
     DiskRole, Handle, Install, Inventory, OpError, Request, Response, Slot, VmUid,
 };
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -212,4 +213,24 @@ pub(crate) fn ip_link(name: &str) -> serde_json::Value {
     let text = run("ip", &["-j", "-d", "link", "show", "dev", name]);
     let mut links: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     links.remove(0)
+}
+
+/// Opens an existing tap as Firecracker does.
+pub(crate) fn attach(name: &str) -> File {
+    nix::ioctl_write_ptr_bad!(
+        set_interface,
+        nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
+        libc::ifreq
+    );
+    let tap = open_rw(Path::new("/dev/net/tun"));
+    // SAFETY: an all-zero ifreq is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: `request` outlives the call.
+    unsafe { set_interface(tap.as_raw_fd(), &raw const request) }.unwrap();
+    tap
 }
