@@ -9,14 +9,15 @@
 pub mod act;
 pub mod cli;
 pub mod client;
-pub mod controller;
 pub mod config;
+pub mod controller;
 pub mod firecracker;
 pub mod guest;
 pub mod helper_client;
 pub mod image;
 pub mod net;
 pub mod observe;
+pub mod server;
 pub mod source;
 pub mod store;
 pub mod wire;

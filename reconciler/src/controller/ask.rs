@@ -41,7 +41,7 @@ impl Refusal {
         }
     }
 
-    fn not_found(kind: Kind, name: &Name) -> Self {
+    pub(crate) fn not_found(kind: Kind, name: &Name) -> Self {
         Self {
             code: Code::NotFound,
             message: format!("there is no {} `{name}`", kind.short()),

@@ -52,7 +52,10 @@ impl<H: Host> Controller<H> {
     pub(super) fn moment(&self) -> Clock {
         Clock {
             boot_ms: self.clock.now_ms(),
-            available_memory: self.host.available_memory(),
+            available_memory: self
+                .host
+                .available_memory()
+                .saturating_sub(self.settings.memory_headroom),
         }
     }
 

@@ -43,14 +43,16 @@ const QUEUE: usize = 64;
 /// What the loop goes by. It doesn't change while the daemon runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `vms` and `images` are in here.
-    pub config_dir: PathBuf,
+    /// Where documents are read from.
+    pub directories: Vec<PathBuf>,
     /// What `~/` stands for in documents.
     pub home: PathBuf,
     /// What admission goes by.
     pub rules: Rules,
     /// Where things lie.
     pub paths: Paths,
+    /// Memory of the host that VMs leave alone, bytes.
+    pub memory_headroom: u64,
     /// VMs that are acted on at a time.
     pub max_chains: usize,
     /// A pass is made so often even if nothing wakes the loop.
@@ -114,7 +116,7 @@ impl<H: Host> Controller<H> {
             published: receiver,
             ledger: Arc::clone(&ledger),
         };
-        let sources = Sources::new(&settings.config_dir, &settings.home);
+        let sources = Sources::new(&settings.directories, &settings.home);
         let controller = Self {
             host,
             ledger,

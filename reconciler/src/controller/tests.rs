@@ -60,7 +60,9 @@ impl Daemon {
         let state_dir = root.path().join("state");
         let (store, loaded) = Store::open(&state_dir).unwrap();
         let settings = Settings {
-            config_dir: root.path().join("config"),
+            directories: ["vms", "images"]
+                .map(|name| root.path().join("config").join(name))
+                .to_vec(),
             home: "/home/owner".into(),
             rules: Rules {
                 subnet: "172.30.0.0/16".parse().unwrap(),
@@ -71,6 +73,7 @@ impl Daemon {
                 state_dir,
                 runtime_dir: "/run/banger".into(),
             },
+            memory_headroom: 0,
             max_chains: 2,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),

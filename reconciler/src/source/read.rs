@@ -41,11 +41,13 @@ struct Cached {
 struct Overtaken(PathBuf);
 
 impl Sources {
-    /// Reads `vms` and `images` of the configuration directory. `home` is what
-    /// `~/` stands for in documents.
-    pub fn new(config_dir: &Path, home: &Path) -> Self {
+    /// Reads these directories, not their subdirectories. `home` is what `~/`
+    /// stands for in documents.
+    pub fn new(directories: &[PathBuf], home: &Path) -> Self {
+        // One that is given twice would declare everything twice.
+        let unique: BTreeSet<PathBuf> = directories.iter().cloned().collect();
         Self {
-            directories: vec![config_dir.join("vms"), config_dir.join("images")],
+            directories: unique.into_iter().collect(),
             context: Context {
                 home: home.to_owned(),
             },

@@ -26,7 +26,8 @@ impl Config {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("vms")).unwrap();
         fs::create_dir(dir.path().join("images")).unwrap();
-        let sources = Sources::new(dir.path(), Path::new("/home/owner"));
+        let directories = ["vms", "images"].map(|name| dir.path().join(name));
+        let sources = Sources::new(&directories, Path::new("/home/owner"));
         Self { dir, sources }
     }
 
@@ -204,8 +205,8 @@ fn a_missing_directory_is_empty_only_until_something_came_from_it() {
     assert!(reading.incomplete.unwrap().contains("images isn't there"));
     let known = [config.path("web.yaml")];
     assert_eq!(config.sources.read(known.iter()).incomplete, None);
-    let gone = config.dir.path().join("gone");
-    let reading = Sources::new(&gone, Path::new("/")).read([].iter());
+    let gone = config.dir.path().join("gone/vms");
+    let reading = Sources::new(&[gone], Path::new("/")).read([].iter());
     assert!(reading.incomplete.is_some());
 }
 

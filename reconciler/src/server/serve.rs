@@ -1,0 +1,87 @@
+//! Accepting connections.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::listen::Socket;
+use super::session::Session;
+use crate::controller::Handle;
+
+/// Connections at a time; further ones wait in the kernel's queue.
+const CONNECTIONS: usize = 128;
+
+type AskHelper = dyn Fn() -> BoxFuture<'static, Result<String, String>> + Send + Sync;
+
+/// What `Version` answers.
+#[derive(Clone)]
+pub struct Identity {
+    /// Whether this daemon runs on the simulated host.
+    pub simulated: bool,
+    /// The helper's protocol, or why it can't be told.
+    pub helper: Arc<AskHelper>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity(simulated: {})", self.simulated)
+    }
+}
+
+/// Serves clients until `stop`; streams end with it.
+pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut sessions = JoinSet::new();
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = sessions.join_next() => continue,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        // It is never closed.
+        let Ok(place) = place else { break };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = socket.listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Such as EMFILE: it passes when connections end.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Err(why) = admit(&stream) {
+            tracing::warn!("a connection was turned away: {why}");
+            continue;
+        }
+        let session = Session::new(handle.clone(), identity.clone());
+        sessions.spawn(async move {
+            if let Err(error) = session.run(stream).await {
+                tracing::debug!("a connection ended early: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Only the daemon's own user and root may speak.
+fn admit(stream: &UnixStream) -> Result<(), String> {
+    let peer = stream
+        .peer_cred()
+        .map_err(|error| format!("its user is unknown: {error}"))?;
+    let own = rustix::process::geteuid().as_raw();
+    if peer.uid() == own || peer.uid() == 0 {
+        Ok(())
+    } else {
+        Err(format!("user {} is not the owner", peer.uid()))
+    }
+}
