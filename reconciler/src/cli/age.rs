@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn two_units_at_most() {
         let then = Timestamp::from_second(1_000).unwrap();
-        let after = |seconds| age(then, Timestamp::from_second(1_000 + seconds).unwrap());
+        let after = |seconds: i64| age(then, Timestamp::from_second(1_000 + seconds).unwrap());
         assert_eq!(after(-5), "0s");
         assert_eq!(after(119), "119s");
         assert_eq!(after(120), "2m");
