@@ -1,2 +1,300 @@
-//! x
-fn main() {}
+//! `bangerd`, the daemon. Arguments and wiring only.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use banger::act::{RealHost, RealHostOptions};
+use banger::config::{self, ConfigError};
+use banger::controller::{BootClock, Controller, Handle, Settings};
+use banger::server::{Identity, Socket, serve};
+use banger::store::Store;
+use banger_core::admit::Rules;
+use banger_core::config::Config;
+use banger_core::seam::Host;
+use banger_core::status::Paths;
+use banger_protocol::{Install, install, version};
+use banger_testkit::FakeHost;
+use clap::Parser;
+use ipnet::Ipv4Net;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How long a step may go on once the daemon is to stop; systemd waits longer.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Slots of the simulated host.
+const SIMULATED_SLOTS: u16 = 16_000;
+
+/// Turns a directory of specs into running microVMs, and keeps it so.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Disks, images and the database [default: as installed]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// `config.toml`, and by default `vms` and `images` [default: ~/.config/banger]
+    #[arg(long, value_name = "DIR", env = "BANGER_CONFIG_DIR")]
+    config_dir: Option<PathBuf>,
+    /// Listen here [default: the socket that systemd passes]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// What `banger system install` decided
+    #[arg(long, value_name = "FILE", default_value = install::PATH)]
+    install: PathBuf,
+    /// Work on a simulated host in memory: nothing real is made or touched
+    #[arg(long)]
+    sim: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    log_to_where_it_is_read();
+    let runtime = tokio::runtime::Runtime::new().context("can't start")?;
+    runtime.block_on(start(arguments)).inspect_err(|error| {
+        tracing::error!("{error:#}");
+    })
+}
+
+/// The journal where it collects our output anyway, standard error elsewhere.
+fn log_to_where_it_is_read() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journal {
+        Some(journal) => registry.with(journal).init(),
+        None => {
+            let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            registry.with(stderr).init();
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let home = home()?;
+    let config_dir = match &arguments.config_dir {
+        Some(directory) => std::path::absolute(directory)?,
+        None => home.join(".config/banger"),
+    };
+    let config = read_config(&config_dir, &home)?;
+    if arguments.sim {
+        let default: Ipv4Net = "172.30.0.0/16".parse().context("the default subnet")?;
+        let subnet = config.network.subnet.unwrap_or(default);
+        let state_dir = match &arguments.state_dir {
+            Some(directory) => directory.clone(),
+            None => home.join(".local/state/banger/sim"),
+        };
+        let host = Arc::new(FakeHost::new());
+        let identity = Identity {
+            simulated: true,
+            helper: Arc::new(|| Box::pin(async { Ok("none: the host is simulated".into()) })),
+        };
+        let daemon = Daemon {
+            rules: rules(&config, subnet, SIMULATED_SLOTS),
+            state_dir,
+            config,
+            home,
+            socket: arguments.socket,
+            identity,
+        };
+        return daemon.run(host).await;
+    }
+    let installed = read_install(&arguments.install)?;
+    if let Some(wanted) = config.network.subnet
+        && wanted != installed.subnet
+    {
+        bail!(
+            "network.subnet is {wanted}, but banger was installed with {}: another part of it is \
+             not supported yet. Take the line out of config.toml, or run `banger system install` \
+             with that subnet",
+            installed.subnet
+        );
+    }
+    let state_dir = match &arguments.state_dir {
+        Some(directory) => directory.clone(),
+        None => installed.state_dir.clone(),
+    };
+    let rules = rules(&config, installed.subnet, installed.slots);
+    let mut options = RealHostOptions::installed(installed, home.clone());
+    options.state_dir.clone_from(&state_dir);
+    let host = Arc::new(RealHost::new(options));
+    let asked = Arc::clone(&host);
+    let helper = move || -> futures::future::BoxFuture<'static, Result<String, String>> {
+        let host = Arc::clone(&asked);
+        Box::pin(async move {
+            let hello = host.helper().hello().await;
+            let spoken = version::CURRENT;
+            hello
+                .map(|()| format!("{}.{}", spoken.major, spoken.minor))
+                .map_err(|error| error.chain())
+        })
+    };
+    let identity = Identity {
+        simulated: false,
+        helper: Arc::new(helper),
+    };
+    let daemon = Daemon {
+        rules,
+        state_dir,
+        config,
+        home,
+        socket: arguments.socket,
+        identity,
+    };
+    daemon.run(host).await
+}
+
+/// Everything but the host.
+struct Daemon {
+    rules: Rules,
+    state_dir: PathBuf,
+    config: Config,
+    home: PathBuf,
+    socket: Option<PathBuf>,
+    identity: Identity,
+}
+
+impl Daemon {
+    async fn run<H: Host>(self, host: Arc<H>) -> anyhow::Result<()> {
+        let state_dir = std::path::absolute(&self.state_dir)?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+            .create(&state_dir)
+            .with_context(|| format!("can't make the state directory {}", state_dir.display()))?;
+        // The lock comes before the socket: whoever holds it owns both.
+        let (store, loaded) = Store::open(&state_dir)?;
+        let socket = match &self.socket {
+            Some(path) => Socket::bind(path)?,
+            None => Socket::passed()?.context(
+                "nothing to listen on: start `bangerd.socket` with systemctl, or give --socket",
+            )?,
+        };
+        let settings = Settings {
+            directories: vec![
+                self.config.directories.vms.clone(),
+                self.config.directories.images.clone(),
+            ],
+            home: self.home,
+            rules: self.rules,
+            paths: Paths {
+                state_dir,
+                runtime_dir: install::RUNTIME_DIR.into(),
+            },
+            memory_headroom: self.config.limits.memory_headroom.bytes(),
+            max_chains: self.config.limits.max_concurrent_actions.into(),
+            resync: Duration::from_secs(self.config.directories.resync_seconds.into()),
+            patience: PATIENCE,
+        };
+        let (controller, handle) =
+            Controller::new(host, store, loaded, settings, BootClock::system());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(
+            socket,
+            handle.clone(),
+            self.identity,
+            stop.child_token(),
+        ));
+        let mut running = tokio::spawn(controller.run(stop.child_token()));
+        tell(&[NotifyState::Ready]);
+        let watchdog = tokio::spawn(feed_watchdog(handle));
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            ended = &mut running => {
+                ended.context("the loop ended by a fault of its own")?;
+                bail!("the loop ended though nobody asked it to");
+            }
+        }
+        tracing::info!("stopping; VMs go on running");
+        tell(&[NotifyState::Stopping]);
+        stop.cancel();
+        watchdog.abort();
+        running
+            .await
+            .context("the loop ended by a fault of its own")?;
+        server
+            .await
+            .context("the server ended by a fault of its own")
+    }
+}
+
+/// Tells systemd for as long as the loop answers (sd_watchdog_enabled(3)).
+async fn feed_watchdog(handle: Handle) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(limit / 3);
+    loop {
+        ticks.tick().await;
+        if handle.answers().await {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("systemd could not be told: {error}");
+    }
+}
+
+fn rules(config: &Config, subnet: Ipv4Net, slots: u16) -> Rules {
+    Rules {
+        subnet,
+        slots,
+        defaults: config.defaults.clone(),
+    }
+}
+
+fn home() -> anyhow::Result<PathBuf> {
+    let from_env = std::env::var_os("HOME").map(PathBuf::from);
+    if let Some(home) = from_env.filter(|home| home.is_absolute()) {
+        return Ok(home);
+    }
+    nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten()
+        .map(|user| user.dir)
+        .context("the home directory isn't known: set HOME to an absolute path")
+}
+
+fn read_config(config_dir: &Path, home: &Path) -> anyhow::Result<Config> {
+    let file = config_dir.join("config.toml");
+    config::load_file(&file, home).map_err(|error| {
+        let mut lines = vec![error.to_string()];
+        if let ConfigError::Invalid { problems, .. } = &error {
+            lines.extend(problems.iter().map(|problem| {
+                let (line, column) = problem.at.unwrap_or_default();
+                let remedy = problem.remedy.as_deref().unwrap_or_default();
+                format!("{line}:{column}: {} ({remedy})", problem.message)
+            }));
+        }
+        anyhow::Error::new(error).context(lines.join("\n"))
+    })
+}
+
+fn read_install(path: &Path) -> anyhow::Result<Install> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!(
+            "can't read {}: run `sudo banger system install` first, or try --sim",
+            path.display()
+        )
+    })?;
+    toml::from_str(&text).with_context(|| {
+        format!(
+            "{} is not what this version of banger writes: run `sudo banger system install` again",
+            path.display()
+        )
+    })
+}

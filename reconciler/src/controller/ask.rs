@@ -89,6 +89,8 @@ pub enum Ask {
     Confirm(Name, Confirm, Answer<()>),
     /// Delete, and whether disks are removed at once.
     Delete(Kind, Name, bool, Answer<()>),
+    /// Nothing but an answer.
+    Ping(Answer<()>),
 }
 
 /// What a person confirms.
@@ -148,6 +150,11 @@ impl Handle {
             .await
     }
 
+    /// Whether the loop goes round.
+    pub async fn answers(&self) -> bool {
+        self.ask(Ask::Ping).await.is_ok()
+    }
+
     async fn ask<T>(&self, make: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refusal> {
         let (answer, receive) = oneshot::channel();
         let sent = self.asks.send(make(answer)).await;
@@ -163,6 +170,10 @@ impl<H: Host> Controller<H> {
         match ask {
             Ask::Diff(overlay, answer) => {
                 let _ = answer.send(self.diff(overlay).await);
+                return false;
+            }
+            Ask::Ping(answer) => {
+                let _ = answer.send(Ok(()));
                 return false;
             }
             Ask::Sync(answer) => {
