@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::ext4_ioc_resize_fs;
-use rustix::mount::{MountFlags, mount};
+use rustix::fs::{Mode, OFlags, ext4_ioc_resize_fs, openat};
+use rustix::mount::MountAttrFlags;
 
+use super::mounts::mount_on;
 use crate::fault::{During, Fault};
 use crate::log;
 
@@ -24,25 +26,31 @@ pub(super) struct Extent {
 
 /// Mounts it for writing; a journal is recovered on the way. A device that is
 /// longer than the file system is filled by it, online.
-pub(super) fn mount_grown(device: &Path, at: &Path) -> Result<(), Fault> {
+pub(super) fn mount_grown(device: &Path, on: impl AsFd) -> Result<(), Fault> {
     let name = device.display();
     let (extent, length) = measure(device).during(format!("reading {name}"))?;
     let extent = extent
         .ok_or_else(|| Fault::new(format!("reading {name}"), "it holds no ext4 file system"))?;
-    mount(device, at, "ext4", MountFlags::empty(), None).during(format!("mounting {name}"))?;
+    let mounted = mount_on(on, "ext4", device, &[], MountAttrFlags::empty())
+        .during(format!("mounting {name}"))?;
     let blocks = length / extent.block_size;
     if blocks > extent.blocks {
         log::note(format_args!(
             "{name} grows from {} to {blocks} blocks of {}",
             extent.blocks, extent.block_size
         ));
-        File::open(at)
-            .and_then(|root| Ok(ext4_ioc_resize_fs(&root, blocks)?))
-            .during(format!(
-                "growing the file system on {name} to {length} bytes"
-            ))?;
+        grow(&mounted, blocks).during(format!(
+            "growing the file system on {name} to {length} bytes"
+        ))?;
     }
     Ok(())
+}
+
+fn grow(mounted: &OwnedFd, blocks: u64) -> io::Result<()> {
+    // What fsmount gives is a path only, and no ioctl works on that.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(mounted, ".", flags, Mode::empty())?;
+    Ok(ext4_ioc_resize_fs(&root, blocks)?)
 }
 
 /// The file system's extent, where there is one, and the device's length.

@@ -1,29 +1,25 @@
 //! The kernel's own file systems.
 
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+};
 
 use crate::fault::{During, Fault};
 use crate::guest::Root;
 
-const QUIET: MountFlags = MountFlags::NOSUID
-    .union(MountFlags::NOEXEC)
-    .union(MountFlags::NODEV);
-
-/// Name, where it is mounted, flags and options.
-const KERNEL: [(&str, &str, MountFlags); 3] = [
-    ("proc", "/proc", QUIET),
-    ("sysfs", "/sys", QUIET),
-    ("devtmpfs", "/dev", MountFlags::NOSUID),
-];
+/// Name and where it is mounted.
+const KERNEL: [(&str, &str); 3] = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")];
 
 /// In the initrd.
 pub(super) fn early() -> Result<(), Fault> {
-    for (kind, at, flags) in KERNEL {
-        match mount(kind, at, kind, flags, None) {
+    for (kind, at) in KERNEL {
+        match mount(kind, at, kind, MountFlags::NOSUID, None) {
             // The kernel did it (CONFIG_DEVTMPFS_MOUNT).
             Ok(()) | Err(Errno::BUSY) => {}
             Err(error) => return Err(error).during(format!("mounting {at}")),
@@ -34,35 +30,57 @@ pub(super) fn early() -> Result<(), Fault> {
 
 /// In the image's root; its directories may be links, which stay inside it.
 pub(super) fn kernel_file_systems(root: &Root) -> Result<(), Fault> {
-    for (kind, at, flags) in KERNEL {
-        mount_in(root, kind, at, flags, None)?;
-    }
+    let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    mount_in(root, "proc", "/proc", &[], quiet)?;
+    mount_in(root, "sysfs", "/sys", &[], quiet)?;
+    let devices = MountAttrFlags::MOUNT_ATTR_NOSUID;
+    mount_in(root, "devtmpfs", "/dev", &[], devices)?;
     // systemd and every other init leave a /run that is mounted alone.
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount_in(root, "tmpfs", "/run", flags, Some(c"mode=0755"))
+    let memory = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    mount_in(root, "tmpfs", "/run", &[("mode", "0755")], memory)
 }
 
 /// Takes the initrd's own away, for nobody can see them after the hand-over.
 pub(super) fn forget_early() {
-    for (_, at, _) in KERNEL {
+    for (_, at) in KERNEL {
         // What is busy stays; it costs nothing.
         let _ = unmount(at, UnmountFlags::DETACH);
     }
 }
 
-/// A path that leads to exactly this directory, whatever its name means.
-pub(super) fn path_of(directory: impl AsFd) -> PathBuf {
-    format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd()).into()
+/// Mounts on exactly this directory, whatever path led to it, and gives the
+/// root of what was mounted. (The directory's own descriptor keeps meaning what
+/// is beneath the mount.)
+pub(super) fn mount_on(
+    directory: impl AsFd,
+    kind: &str,
+    source: &Path,
+    options: &[(&str, &str)],
+    flags: MountAttrFlags,
+) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", source)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&mounted, "", directory, "", both)?;
+    Ok(mounted)
 }
 
 fn mount_in(
     root: &Root,
     kind: &str,
     at: &str,
-    flags: MountFlags,
-    options: Option<&std::ffi::CStr>,
+    options: &[(&str, &str)],
+    flags: MountAttrFlags,
 ) -> Result<(), Fault> {
-    let stage = || format!("mounting {at} of the image");
-    let directory = root.directory(at, 0o755).during(stage())?;
-    mount(kind, path_of(&directory), kind, flags, options).during(stage())
+    root.directory(at, 0o755)
+        .and_then(|directory| mount_on(directory, kind, Path::new(kind), options, flags))
+        .map(drop)
+        .during(format!("mounting {at} of the image"))
 }

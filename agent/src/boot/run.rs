@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,14 +44,15 @@ fn boot() -> Result<Infallible, Fault> {
     network::configure(&config)?;
 
     let newroot = Path::new(NEWROOT);
-    disk::mount_grown(&devices.wait("vda")?, newroot)?;
+    let at = File::open(newroot).during("opening the mount point of the root disk")?;
+    disk::mount_grown(&devices.wait("vda")?, at)?;
     let root = Root::open(newroot).during("opening the root file system")?;
     mounts::kernel_file_systems(&root)?;
     if config.work_disk {
         let home = root
             .directory("/root", 0o700)
             .during("opening /root of the image")?;
-        disk::mount_grown(&devices.wait("vdb")?, &mounts::path_of(&home))?;
+        disk::mount_grown(&devices.wait("vdb")?, home)?;
     }
     drop(devices);
     personalize(&root, newroot, &config)?;
