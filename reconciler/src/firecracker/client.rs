@@ -130,6 +130,9 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| ApiError::Answer(error.to_string()))?;
         let answered = async {
+            // The answer to one request is read before the connection is
+            // ready for the next one.
+            self.sender.ready().await.map_err(ApiError::Connection)?;
             let response = self
                 .sender
                 .send_request(request)
