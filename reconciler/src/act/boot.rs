@@ -32,18 +32,19 @@ impl Shared {
         let process = self.process_of(uid).await?.ok_or_else(|| {
             StepError::transient("Firecracker is not running, so that there is nothing to boot")
         })?;
-        let config = self.guest_config(vm, &vm.spec).await?;
+        let work_disk = self.has_work_disk(vm).await?;
+        let config = self.guest_config(vm, &vm.spec, work_disk).await?;
         self.attend(uid, process, config)
             .await
             .map_err(|error| StepError::transient(format!("listen for the guest: {error}")))?;
-        self.start_guest(vm)
+        self.start_guest(machine(vm, work_disk), uid)
             .await
             .map_err(|error| StepError::transient(error.chain()).because(error))
     }
 
     /// Nothing where the guest has been started already.
-    async fn start_guest(&self, vm: &VmIntent) -> Result<(), BootError> {
-        let sockets = self.layout.sockets(vm.uid);
+    async fn start_guest(&self, machine: Machine, uid: VmUid) -> Result<(), BootError> {
+        let sockets = self.layout.sockets(uid);
         let stream = connect(&sockets, socket::API)
             .await
             .map_err(BootError::Socket)?;
@@ -54,9 +55,9 @@ impl Shared {
         prepare_metrics(&sockets).map_err(BootError::Metrics)?;
         if let Err(error) = api.put(&Put::metrics()).await {
             // Refused where a former try has set them already.
-            tracing::debug!(vm = %vm.uid, %error, "metrics were not set");
+            tracing::debug!(vm = %uid, %error, "metrics were not set");
         }
-        for put in machine(vm).puts() {
+        for put in machine.puts() {
             api.put(&put).await?;
         }
         api.put(&Put::instance_start()).await?;
@@ -71,7 +72,8 @@ impl Shared {
             .as_ref()
             .map_or(&vm.spec, |applied| &applied.spec);
         let adopted = async {
-            let config = self.guest_config(vm, spec).await?;
+            let work_disk = spec.work_disk.is_some();
+            let config = self.guest_config(vm, spec, work_disk).await?;
             self.attend(vm.uid, process, config)
                 .await
                 .map_err(|error| StepError::transient(error.to_string()))
@@ -102,10 +104,19 @@ impl Shared {
         Ok(())
     }
 
-    async fn guest_config(&self, vm: &VmIntent, spec: &VmSpec) -> Result<GuestConfig, StepError> {
+    async fn guest_config(
+        &self,
+        vm: &VmIntent,
+        spec: &VmSpec,
+        work_disk: bool,
+    ) -> Result<GuestConfig, StepError> {
         let key = self.owner_key().await?;
         let servers = nameservers::of_host();
-        Ok(config::of_vm(vm, spec, &self.install, &key, servers))
+        let config = config::of_vm(vm, spec, &self.install, &key, servers);
+        Ok(GuestConfig {
+            work_disk,
+            ..config
+        })
     }
 
     /// The owner's public key.
@@ -136,11 +147,11 @@ impl Shared {
     }
 }
 
-fn machine(vm: &VmIntent) -> Machine {
+fn machine(vm: &VmIntent, work_disk: bool) -> Machine {
     Machine {
         vcpus: vm.spec.vcpus,
         memory_mib: vm.spec.memory.mib(),
-        work_disk: vm.spec.work_disk.is_some(),
+        work_disk,
         tap: vm.allocation.slot.tap(),
         mac: vm.allocation.mac,
         cid: vm.allocation.slot.cid(),

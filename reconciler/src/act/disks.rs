@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use banger_core::intent::ImageDigest;
+use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::seam::StepError;
 use banger_protocol::inventory::Probe;
 use banger_protocol::{DiskRole, Handle, LoopNumber, Request, Sectors, VmUid};
@@ -79,6 +79,16 @@ impl Shared {
         self.handles
             .change(&self.layout, uid, |handles| handles.root = None);
         Ok(())
+    }
+
+    /// Whether the VM starts with a work disk: whether one was attached for it.
+    /// The spec alone doesn't tell, because a removal that nobody confirmed is held.
+    pub(super) async fn has_work_disk(&self, vm: &VmIntent) -> Result<bool, StepError> {
+        let applied = vm.applied.as_ref();
+        if vm.spec.work_disk.is_none() && applied.is_none_or(|a| a.spec.work_disk.is_none()) {
+            return Ok(false);
+        }
+        Ok(self.loop_of(vm.uid, DiskRole::Work).await?.is_some())
     }
 
     /// The loop as the handles have it, or else as the kernel has it.

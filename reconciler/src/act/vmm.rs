@@ -59,7 +59,7 @@ impl Shared {
                 )
             })?,
             vcpus: vm.spec.vcpus,
-            work_disk: vm.spec.work_disk.is_some(),
+            work_disk: self.has_work_disk(vm).await?,
         };
         let process = match self.helper.ensure(request, descriptors).await? {
             Handle::Vmm(process) => process,
