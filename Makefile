@@ -21,7 +21,7 @@ smoke: ## the end-to-end scenarios alone
 	tests/run scenarios
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host
-	cargo run -q --release -p banger-e2e --bin bench
+	cargo run -q --release -p banger-e2e --bin bench_diff
 
 host-up: ## boot the disposable host
 	cargo run -q -p banger-e2e --bin host -- up

@@ -30,6 +30,7 @@ pub struct Cli {
         long,
         global = true,
         env = "BANGER_SOCKET",
+        hide_env_values = true,
         value_name = "PATH",
         default_value = banger_protocol::install::DAEMON_SOCKET
     )]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use banger_core::api::Kind;
 use banger_core::diff::{Change, DiffEntry};
 use banger_core::effect::Effect;
 use similar::TextDiff;
@@ -48,9 +49,14 @@ fn render_one(entry: &DiffEntry, verbose: bool) -> String {
     let grave = effect_style(entry.effect);
     let effect = match entry.change {
         Change::Create | Change::Repair => String::new(),
-        Change::Modify | Change::Delete => {
-            format!("  ({grave}{}{grave:#})", effect_words(entry.effect))
+        Change::Modify => format!("  ({grave}{}{grave:#})", effect_words(entry.effect)),
+        Change::Delete if entry.effect == Effect::LosesData => {
+            format!("  ({BAD}{}{BAD:#})", effect_words(entry.effect))
         }
+        Change::Delete if entry.kind == Kind::VirtualMachine => {
+            "  (its disks go to the trash)".to_owned()
+        }
+        Change::Delete => String::new(),
     };
     // Writing to a String can't fail.
     let _ = writeln!(
@@ -96,11 +102,8 @@ fn render_one(entry: &DiffEntry, verbose: bool) -> String {
         let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape_line(action));
     }
     if let Some(waits_for) = &entry.waits_for {
-        let _ = writeln!(
-            text,
-            "    {WARN}waits for:{WARN:#} {}",
-            escape_line(waits_for)
-        );
+        let flags = escape_line(waits_for);
+        let _ = writeln!(text, "    {WARN}waits for:{WARN:#} banger apply {flags}");
     }
     if verbose {
         unified(&mut text, entry, &object);

@@ -71,6 +71,3 @@ fn offset(text: &str, line: u32, column: u32) -> Option<usize> {
     let (within, _) = text.get(start..)?.char_indices().nth(column)?;
     Some(start + within)
 }
-
-#[cfg(test)]
-mod tests;

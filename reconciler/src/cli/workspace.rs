@@ -274,6 +274,3 @@ fn parent_of(path: &Path) -> Option<PathBuf> {
     let canonical: io::Result<PathBuf> = path.parent()?.canonicalize();
     canonical.ok()
 }
-
-#[cfg(test)]
-mod tests;

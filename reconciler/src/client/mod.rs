@@ -7,8 +7,6 @@
 pub mod call;
 pub mod connection;
 pub mod error;
-#[cfg(test)]
-mod tests;
 pub mod watch;
 
 pub use call::Daemon;

@@ -83,15 +83,9 @@ fn page(object: &Object, events: &[Event], now: Timestamp) -> Result<String, Fai
         }
     }
     let created = metadata.creation_timestamp;
-    row(
-        "Created:",
-        &format!("{created} ({} ago)", age(created, now)),
-    );
+    row("Created:", &moment(created, now));
     if let Some(deleted) = metadata.deletion_timestamp {
-        row(
-            "Deleted:",
-            &format!("{deleted} ({} ago)", age(deleted, now)),
-        );
+        row("Deleted:", &moment(deleted, now));
     }
     match &metadata.source {
         Some(source) => row("File:", &source.display().to_string()),
@@ -110,6 +104,12 @@ fn page(object: &Object, events: &[Event], now: Timestamp) -> Result<String, Fai
     conditions(&mut text, object, now);
     happened(&mut text, events, now);
     Ok(text)
+}
+
+/// A time in whole seconds, and how long ago that is.
+fn moment(then: Timestamp, now: Timestamp) -> String {
+    let time = then.strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!("{time} ({} ago)", age(then, now))
 }
 
 fn section(text: &mut String, title: &str, content: &impl serde::Serialize) -> Result<(), Failure> {

@@ -14,8 +14,6 @@ use crate::client::call::Listing;
 
 mod columns;
 mod document;
-#[cfg(test)]
-mod tests;
 
 /// `banger get vms|images [NAME]`.
 #[derive(Debug, Args)]

@@ -1,0 +1,16 @@
+//! The program `banger` as a person runs it: in a cleared and pinned
+//! environment, against a daemon that speaks the wire and answers from a script.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod apply;
+mod bench;
+mod daemon;
+mod delete;
+mod diff;
+mod failures;
+mod get;
+mod objects;
+mod usage;
+mod validate;
+mod vm;
+mod wait;

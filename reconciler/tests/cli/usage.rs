@@ -1,0 +1,146 @@
+//! Usage, versions, schemas, completion.
+
+use clap::CommandFactory as _;
+use serde_json::json;
+
+use crate::bench::Bench;
+use crate::objects::steady;
+
+#[test]
+fn every_command_has_help() {
+    let bench = Bench::new();
+    let mut root = banger::cli::Cli::command();
+    root.build();
+    let mut open = vec![(Vec::new(), root)];
+    let mut seen = 0;
+    while let Some((path, command)) = open.pop() {
+        for child in command
+            .get_subcommands()
+            .filter(|child| child.get_name() != "help")
+        {
+            let mut path = path.clone();
+            path.push(child.get_name().to_owned());
+            open.push((path, child.clone()));
+        }
+        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let outcome = bench.banger(&arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome}");
+        assert!(
+            outcome.stdout.contains("Usage: banger"),
+            "{arguments:?}: {outcome}"
+        );
+        assert_eq!(outcome.stderr, "", "{arguments:?}");
+        seen += 1;
+    }
+    assert!(seen > 25, "only {seen} commands were found");
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    insta::assert_snapshot!(Bench::new().banger(&["--help"]));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let bench = Bench::new();
+    for arguments in [
+        &["apply"][..],
+        &["frobnicate"],
+        &["get"],
+        &["get", "pods"],
+        &["get", "vm/web", "db"],
+        &["get", "vms", "Web"],
+        &["describe", "web"],
+        &["delete"],
+        &["wait", "vm/web"],
+        &["wait", "--for=condition=Shiny", "vm/web"],
+        &["wait", "--for=delete", "vm/web", "--timeout", "soon"],
+        &["events", "web"],
+        &["vm", "stop"],
+    ] {
+        let outcome = bench.banger(arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {outcome}");
+        assert!(
+            outcome.stderr.contains("error:"),
+            "{arguments:?}: {outcome}"
+        );
+        assert_eq!(outcome.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn versions_of_all_three() {
+    let bench = Bench::new();
+    bench.daemon(steady(Vec::new()));
+    let outcome = bench.banger(&["version"]);
+    assert_eq!(outcome.code, Some(0));
+    insta::assert_snapshot!(outcome.stdout, @r"
+    client: 0.1.0
+    daemon: 0.1.0 (on a simulated host)
+    helper: protocol 1.0
+    ");
+}
+
+#[test]
+fn schemas_are_json_schemas() {
+    for kind in ["vm", "image"] {
+        let outcome = Bench::new().banger(&["schema", kind]);
+        let schema: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert!(
+            schema["$schema"]
+                .as_str()
+                .unwrap()
+                .contains("json-schema.org")
+        );
+        assert_eq!(schema["type"], json!("object"));
+    }
+}
+
+#[test]
+fn shells_get_completion() {
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = Bench::new().banger(&["completion", shell]);
+        assert_eq!(outcome.code, Some(0));
+        assert!(outcome.stdout.contains("banger") && outcome.stdout.contains("describe"));
+    }
+}
+
+/// `banger … | head` ends as any other program does: by SIGPIPE, without a word.
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Stdio;
+    let bench = Bench::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = bench
+        .command(&["completion", "bash"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(13));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// A full disk is told, not panicked over.
+#[test]
+fn an_output_that_cannot_be_written_is_told() {
+    let bench = Bench::new();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = bench
+        .command(&["schema", "vm"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        stderr.starts_with("error: the output can't be written"),
+        "{stderr}"
+    );
+}
