@@ -153,6 +153,18 @@ fn keys_are_bangers_own_lines_and_others_stay() {
 }
 
 #[test]
+fn a_fresh_home_is_closed_and_an_old_one_stays_as_it_is() {
+    let image = Image::new();
+    fs::create_dir(image.path("root")).unwrap();
+    fs::set_permissions(image.path("root"), fs::Permissions::from_mode(0o755)).unwrap();
+    authorize(&image.root, &[]).unwrap();
+    assert_eq!(mode(&image.path("root")), 0o700);
+    fs::set_permissions(image.path("root"), fs::Permissions::from_mode(0o711)).unwrap();
+    authorize(&image.root, &[]).unwrap();
+    assert_eq!(mode(&image.path("root")), 0o711);
+}
+
+#[test]
 fn public_keys_come_without_their_comments() {
     let image = Image::new();
     fs::create_dir(image.path("etc/ssh")).unwrap();
