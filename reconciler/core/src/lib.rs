@@ -22,6 +22,7 @@ pub mod parse;
 pub mod plan;
 pub mod problem;
 pub mod reading;
+pub mod schema;
 pub mod seam;
 pub mod status;
 pub mod text;

@@ -20,7 +20,7 @@ pub struct ImageSpec {
     /// An initrd of one's own; default: the boot initrd that banger makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initrd: Option<FileSource>,
-    /// The file system that work disks are cloned from.
+    /// The file system that work disks are cloned from. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_seed: Option<WorkSeed>,
 }
@@ -28,6 +28,7 @@ pub struct ImageSpec {
 /// The sources of a root file system. Exactly one is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct RootfsSource {
     /// A raw ext4 file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,9 +49,11 @@ pub struct RootfsSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSource {
     /// Absolute, or relative to the file that declares the image; `~/` is the owner's home.
+    #[schemars(length(min = 1, max = 4095), regex(pattern = r"^([^~$]|~/)"))]
     pub path: String,
-    /// What the content must hash to, 64 hexadecimal digits.
+    /// What the content must hash to, 64 hexadecimal digits. Not for directories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{64}$"))]
     pub sha256: Option<String>,
 }
 

@@ -46,13 +46,11 @@ impl fmt::Display for Kind {
 /// letter or digit at both ends), because it becomes a host name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
-    String,
-);
+#[schemars(
+    with = "String",
+    extend("minLength" = 1, "maxLength" = 63, "pattern" = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+)]
+pub struct Name(String);
 
 /// The text can't be a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,10 +117,22 @@ impl fmt::Debug for Name {
 pub struct Metadata {
     /// Unique within its kind on this host.
     pub name: Name,
-    /// For selecting; changing them changes nothing that runs.
+    /// For selecting; changing them changes nothing that runs. Keys and values
+    /// follow Kubernetes: at most 63 letters, digits, `-`, `_` and `.`, the key
+    /// with a DNS name and `/` before it where wanted. At most 64 labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 64,
+        "propertyNames" = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"},
+        "additionalProperties" = {"type": "string", "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+    ))]
     pub labels: BTreeMap<String, String>,
-    /// For notes and for settings such as `banger.dev/prevent-deletion`.
+    /// For notes of any text, at most 256 KiB together, and for
+    /// `banger.dev/prevent-deletion: "true"`. Keys are as those of labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "propertyNames" = {"pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"},
+        "properties" = {"banger.dev/prevent-deletion": {"enum": ["true", "false"]}}
+    ))]
     pub annotations: BTreeMap<String, String>,
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Name, Quantity};
 
-/// The desired VM, as written. What is left out gets its default when the spec
-/// is admitted, once; see [`crate::intent::VmSpec`].
+/// The desired VM, as written. What is left out gets its default once, when
+/// the VM is first admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VirtualMachineSpec {
@@ -20,33 +20,51 @@ pub struct VirtualMachineSpec {
     pub run_policy: Option<RunPolicy>,
     /// Processors, 1 to 32 (Firecracker's limit); default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
     pub vcpus: Option<u8>,
-    /// Memory; default 512Mi.
+    /// Memory, whole MiB, 64Mi (less doesn't boot) to 1Ti; default 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-    /// The root disk: copy-on-write over the image, replaced when the image changes.
+    /// The root disk: copy-on-write over the image, replaced when the image
+    /// changes. Whole MiB, 64Mi to 2Ti; default 4Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_disk: Option<DiskSpec>,
     /// A disk mounted at `/root`; it survives replacement of the root disk.
+    /// Whole MiB, 16Mi to 2Ti; default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_disk: Option<DiskSpec>,
     /// The guest's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSpec>,
-    /// Keys that may log in as root, beside the owner's own banger key.
+    /// Keys that may log in as root, beside the owner's own banger key: lines of
+    /// `.pub` files, without options. At most 64 keys and 96 KiB together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(regex(
+            pattern = r"^[ \t]*(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)[ \t]+[A-Za-z0-9+/]+={0,2}([ \t].*)?$"
+        ))
+    )]
     pub ssh_authorized_keys: Vec<String>,
     /// Files of the owner's to keep in the guest. Not supported yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 0))]
     pub file_sync: Vec<FileSync>,
-    /// Environment of logins (`/etc/environment`).
+    /// Environment of logins (`/etc/environment`). Values are one line each; at
+    /// most 256 variables and 32 KiB together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 256,
+        "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties" = {"type": "string", "pattern": "^[^\\u0000-\\u0008\\u000a-\\u001f\\u007f]*$"}
+    ))]
     pub env: BTreeMap<String, String>,
     /// When changes that need a restart are taken; default `OnNextBoot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<UpdatePolicy>,
     /// How long a guest gets to stop by itself, 0 to 3600 s; default 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 3600))]
     pub termination_grace_period_seconds: Option<u32>,
 }
 
@@ -85,8 +103,9 @@ pub struct NetworkSpec {
     /// Whether the guest may reach beyond the host; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<bool>,
-    /// Ports of the host that lead into the guest.
+    /// Ports of the host that lead into the guest, at most 64; a host port only once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub ports: Vec<Port>,
 }
 
@@ -94,15 +113,19 @@ pub struct NetworkSpec {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Port {
-    /// Port of the host, 1024 to 65535.
+    /// Port of the host, 1024 to 65535 (those below are for root).
+    #[schemars(range(min = 1024, max = 65535))]
     pub host: u16,
-    /// Port of the guest.
+    /// Port of the guest, 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
     pub guest: u16,
     /// Default tcp; udp is not supported yet.
     #[serde(default)]
+    #[schemars(extend("not" = {"const": "udp"}))]
     pub protocol: Protocol,
     /// The host's address to bind; default 127.0.0.1. Others are not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("enum" = ["127.0.0.1", null]))]
     pub address: Option<IpAddr>,
 }
 

@@ -13,17 +13,19 @@ use crate::api::virtual_machine::{RunPolicy, UpdatePolicy};
 pub struct VmDefaults {
     /// When it runs.
     pub run_policy: RunPolicy,
-    /// Processors.
+    /// Processors, 1 to 32.
+    #[schemars(range(min = 1, max = 32))]
     pub vcpus: u8,
-    /// Memory.
+    /// Memory, whole MiB, 64Mi to 1Ti.
     pub memory: Quantity,
-    /// Size of the root disk.
+    /// Size of the root disk, whole MiB, 64Mi to 2Ti.
     pub root_disk: Quantity,
     /// Whether the guest may reach beyond the host.
     pub nat: bool,
     /// When changes that need a restart are taken.
     pub update_policy: UpdatePolicy,
-    /// How long a guest gets to stop by itself, seconds.
+    /// How long a guest gets to stop by itself, 0 to 3600 s.
+    #[schemars(range(max = 3600))]
     pub termination_grace_period_seconds: u32,
 }
 

@@ -39,6 +39,8 @@ pub(super) enum What {
         found: String,
         wanted: String,
     },
+    /// A number that its type can't hold.
+    OutOfRange(String),
     /// The type's own words.
     Refused(String),
 }
@@ -57,10 +59,20 @@ impl DecodeError {
         self
     }
 
-    fn under(mut self, segment: String, at: (u32, u32)) -> Self {
-        self.at.get_or_insert(at);
+    /// `key` and `value`: where the node is named and where it begins.
+    fn under(mut self, segment: String, key: (u32, u32), value: (u32, u32)) -> Self {
+        self.at.get_or_insert(match self.what {
+            // What isn't there is missed by the whole node.
+            What::MissingField(_) => key,
+            _ => value,
+        });
         self.path.push(segment);
         self
+    }
+
+    /// Whether it is about the decoded node itself and not one inside of it.
+    pub(super) fn is_outermost(&self) -> bool {
+        self.path.is_empty()
     }
 
     /// The field, below `base`.
@@ -102,7 +114,12 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        Self::invalid_type(found, wanted)
+        match found {
+            Unexpected::Signed(_) | Unexpected::Unsigned(_) => {
+                Self::new(What::OutOfRange(named(found)))
+            }
+            _ => Self::invalid_type(found, wanted),
+        }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -292,7 +309,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         self.index += 1;
         seed.deserialize(item)
             .map(Some)
-            .map_err(|error| error.under(format!("[{index}]"), item.at))
+            .map_err(|error| error.under(format!("[{index}]"), item.at, item.at))
     }
 }
 
@@ -327,6 +344,6 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             .take()
             .ok_or_else(|| DecodeError::custom("a value was asked for before its key"))?;
         seed.deserialize(&entry.value)
-            .map_err(|error| error.under(entry.key.clone(), entry.at))
+            .map_err(|error| error.under(entry.key.clone(), entry.at, entry.value.at))
     }
 }

@@ -66,20 +66,22 @@ const EXAMPLES: [(&str, &str); 40] = [
     ("run", "run: apt-get install -y nginx"),
 ];
 
-/// The example of a field, with its backquotes.
+/// Fields that can't be left out.
+const REQUIRED: [&str; 9] = [
+    "metadata", "name", "spec", "image", "rootfs", "path", "size", "host", "guest",
+];
+
+/// `for example` and how the field is written, with its backquotes.
 fn example(field: &str) -> Option<String> {
     let name = last_name(field);
     let (_, text) = EXAMPLES.iter().find(|(known, _)| *known == name)?;
-    Some(if text.ends_with(')') {
-        format!("write for example `{text}")
-    } else {
-        format!("write for example `{text}`")
-    })
+    let end = if text.ends_with(')') { "" } else { "`" };
+    Some(format!("for example `{text}{end}"))
 }
 
 fn last_name(field: &str) -> &str {
-    let field = field.split('[').next().unwrap_or(field);
-    field.rsplit('.').next().unwrap_or(field)
+    let name = field.rsplit('.').next().unwrap_or(field);
+    name.split('[').next().unwrap_or(name)
 }
 
 /// Whether the values of this mapping are free text under free keys.
@@ -100,7 +102,7 @@ pub(super) fn decode(what: &What, field: &str, raw: Option<&str>) -> Words {
             format!("`{missing}` is missing in `{field}`"),
             example(missing).map_or_else(
                 || format!("add `{missing}: …`"),
-                |example| format!("add it: {example}"),
+                |example| format!("add it, {example}"),
             ),
         ),
         What::UnknownVariant { variant, expected } => {
@@ -118,19 +120,26 @@ pub(super) fn decode(what: &What, field: &str, raw: Option<&str>) -> Words {
             )
         }
         What::Unfit { found, wanted } => unfit(found, wanted, field, raw),
+        What::OutOfRange(found) => (
+            format!("`{field}` is {found}, which is out of range"),
+            write_example(field).unwrap_or_else(|| "write a smaller number".to_owned()),
+        ),
         What::Refused(message) => (
             format!("`{field}`: {message}"),
-            example(field).unwrap_or_else(|| "correct the value".to_owned()),
+            write_example(field).unwrap_or_else(|| "correct the value".to_owned()),
         ),
     }
 }
 
+fn write_example(field: &str) -> Option<String> {
+    Some(format!("write {}", example(field)?))
+}
+
 fn unknown_field(unknown: &str, inside: &str, expected: &[&str]) -> Words {
     let message = format!("`{inside}` has no field `{unknown}`");
-    let takes = format!("`{inside}` takes {}", listed(expected));
     let remedy = match nearest(unknown, expected) {
-        Some(near) => format!("did you mean `{near}`? {takes}"),
-        None => format!("remove it; {takes}"),
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("remove it; `{inside}` takes {}", listed(expected)),
     };
     (message, remedy)
 }
@@ -142,10 +151,20 @@ fn unfit(found: &str, wanted: &str, field: &str, raw: Option<&str>) -> Words {
         "a sequence" => "a list",
         "a map" => "a mapping",
         w if w.starts_with("struct ") => "a mapping",
-        "u8" | "u16" | "u32" | "u64" => "a whole number that fits",
+        "u8" | "u16" | "u32" | "u64" => "a whole number",
         "IP address" => "an IP address",
         other => other,
     };
+    if found == "nothing" {
+        return (
+            format!("`{field}` has no value; {wanted} is wanted"),
+            match write_example(field) {
+                Some(example) if REQUIRED.contains(&last_name(field)) => example,
+                Some(example) => format!("{example}, or leave the field out"),
+                None => "write a value, or leave the field out".to_owned(),
+            },
+        );
+    }
     let found = match raw {
         Some(raw) if !found.starts_with("the text") && !matches!(found, "a list" | "a mapping") => {
             format!("`{raw}`")
@@ -158,11 +177,7 @@ fn unfit(found: &str, wanted: &str, field: &str, raw: Option<&str>) -> Words {
         Some(raw) if wanted == "text" && (is_text_map(field) || example(field).is_none()) => {
             format!("put it in quotes: `\"{}\"`", raw.replace('"', "\\\""))
         }
-        _ if found == "nothing" => match example(field) {
-            Some(example) => format!("{example}, or leave the field out"),
-            None => "write a value, or leave the field out".to_owned(),
-        },
-        _ => example(field).unwrap_or_else(|| format!("write {wanted}")),
+        _ => write_example(field).unwrap_or_else(|| format!("write {wanted}")),
     };
     (message, remedy)
 }
@@ -182,7 +197,17 @@ pub(super) fn not_a_document() -> Words {
 pub(super) fn missing(field: &str) -> Words {
     (
         format!("`{field}` is missing"),
-        example(field).map_or_else(String::new, |example| format!("add it: {example}")),
+        example(field).map_or_else(String::new, |example| format!("add it, {example}")),
+    )
+}
+
+/// Lines that a merge left behind.
+pub(super) fn merge_conflict() -> Words {
+    (
+        "this is the mark of a merge conflict".to_owned(),
+        "resolve the conflict: keep one of the two sides, and remove the lines that begin with \
+         `<<<<<<<`, `=======` and `>>>>>>>`"
+            .to_owned(),
     )
 }
 
@@ -226,6 +251,7 @@ fn yaml_words(error: &serde_saphyr::Error) -> Words {
             "the aliases of the document stand for too many values",
             limits::MAX_ALIASED_NODES,
         ),
+        Error::Message { msg, .. } if msg.starts_with("a key is") => syntax(msg),
         Error::UnknownAnchor { .. } => (
             "this alias refers to an anchor that doesn't exist".to_owned(),
             "write the value itself, or define the anchor before with `&name`; text that begins \
@@ -256,7 +282,11 @@ fn syntax(message: &str) -> Words {
     }
     let remedy = if lower.contains("tab") {
         "indent with spaces, not with tabs"
-    } else if lower.contains("quote") || lower.contains("scalar") {
+    } else if lower.contains("escape") {
+        "write the text in single quotes, between which a backslash is a backslash"
+    } else if lower.contains("a key is") {
+        "write a single word before the `:`"
+    } else if lower.contains("quote") || lower.contains("scalar") || lower.contains("character") {
         "close the quote that was opened; text that begins with a quote, `[`, `{`, `*`, `&`, `!`, \
          `%`, `@` or a backquote, or that holds `: ` or ` #`, needs quotes around all of it"
     } else if lower.contains("tag") {
@@ -264,8 +294,8 @@ fn syntax(message: &str) -> Words {
     } else if lower.contains("flow") || lower.contains("bracket") || lower.contains("brace") {
         "close every `[` and `{` and put a comma between their items"
     } else if lower.contains("mapping values") || lower.contains("simple key") {
-        "write `key: value` on lines of their own with the same indentation; text that holds `: ` \
-         needs quotes"
+        "write each `key: value` on a line of its own, with a blank after the colon and the same \
+         indentation as its neighbours; text that holds `: ` needs quotes"
     } else if lower.contains("anchor") {
         "text that begins with `&` or `*` needs quotes"
     } else {

@@ -97,7 +97,11 @@ fn document(path: &Path, text: &str, piece: &Piece, mark: usize) -> Result<Docum
             }
         };
     let mut root = tree::read(source).map_err(|error| {
-        let (at, words) = explain::yaml(&error);
+        let conflict = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+        let (at, words) = match source.lines().zip(1_u32..).find(|(line, _)| conflict(line)) {
+            Some((_, line)) => (Some((line, 1)), explain::merge_conflict()),
+            None => explain::yaml(&error),
+        };
         let at = at.map(|(line, column)| (line + piece.first_line - 1, column));
         vec![problem(at, guess(source), None, words)]
     })?;

@@ -171,7 +171,7 @@ fn section<'a, T>(
         let words = explain::decode(&error.what, &field, raw);
         let at = match error.what {
             // At the key of what lacks the field, not at its first other field.
-            What::MissingField(_) if error.at == Some(entry.value.at) => entry.at,
+            What::MissingField(_) if error.is_outermost() => entry.at,
             _ => error.at.unwrap_or(entry.at),
         };
         let field = match &error.what {

@@ -9,12 +9,18 @@ pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     if longest > 64 {
         return None;
     }
+    // `cpu` is a part of `vcpus`, and `memorySize` more than `memory`.
+    let part = |a: &str, b: &str, least: usize| a.len() >= least && b.contains(a);
     candidates
         .iter()
-        .map(|candidate| (distance(&wanted, &plain(candidate)), *candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|candidate| (plain(candidate), *candidate))
+        .map(|(known, candidate)| {
+            let related = part(&wanted, &known, 3) || part(&known, &wanted, 5);
+            (distance(&wanted, &known), related, candidate)
+        })
+        .filter(|(distance, related, _)| *related || *distance <= allowed)
+        .min_by_key(|(distance, ..)| *distance)
+        .map(|(.., candidate)| candidate)
 }
 
 /// Words for a sentence: "`a`, `b`, `c`".

@@ -52,7 +52,15 @@ impl<'a> Findings<'a> {
             self.refuse(
                 field,
                 format!("{size} is too small: {why_least}"),
-                format!("write {least} or more"),
+                if size.bytes() < 1 << 20 {
+                    let number = size.bytes();
+                    format!(
+                        "write {least} or more; without a unit a number counts bytes: \
+                         `{number}Mi` is {number} MiB"
+                    )
+                } else {
+                    format!("write {least} or more")
+                },
             );
         } else if size > most {
             self.refuse(

@@ -55,17 +55,28 @@ pub(super) fn refusal(key: &str) -> Option<(String, String)> {
             format!("{paste}, all of it"),
         ));
     };
-    // The blob begins with its own type as an SSH string (RFC 4253, 6.6).
-    let length = u32::try_from(kind.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let begins = bytes.strip_prefix(&length);
-    if !begins.is_some_and(|rest| rest.len() > kind.len() + 4 && rest.starts_with(kind.as_bytes()))
-    {
+    let parts = strings(&bytes).unwrap_or_default();
+    if parts.len() < 2 || parts[0] != kind.as_bytes() {
         return Some((
             format!("the key is cut short, or is no `{kind}` key"),
             format!("{paste}, all of it"),
         ));
     }
     None
+}
+
+/// The blob as the SSH strings that it is made of, the first of them the type
+/// (RFC 4251, 5; RFC 4253, 6.6).
+fn strings(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (part, rest) = rest.split_at_checked(length)?;
+        parts.push(part);
+        bytes = rest;
+    }
+    Some(parts)
 }
 
 /// RFC 4648, padded.
