@@ -101,6 +101,11 @@ impl Shared {
         let changed = Arc::clone(&self.changed);
         let attendant = Attendant::attend(&self.layout, uid, process, config, changed)?;
         self.attendants.put(uid, attendant);
+        // What was seen running may have ended since, and its exit is told
+        // only once: nobody would dismiss an attendant that came after it.
+        if Alive::hold(process)?.is_none() {
+            self.attendants.dismiss_of(uid, process);
+        }
         Ok(())
     }
 
