@@ -1,8 +1,10 @@
 //! `bangerd`, the daemon. Arguments and wiring only.
 
 use std::fs::DirBuilder;
+use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,13 +55,17 @@ struct Arguments {
     sim: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_where_it_is_read();
-    let runtime = tokio::runtime::Runtime::new().context("can't start")?;
-    runtime.block_on(start(arguments)).inspect_err(|error| {
-        tracing::error!("{error:#}");
-    })
+    let runtime = tokio::runtime::Runtime::new().context("the runtime can't start");
+    match runtime.and_then(|runtime| runtime.block_on(start(arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The journal where it collects our output anyway, standard error elsewhere.
@@ -70,7 +76,9 @@ fn log_to_where_it_is_read() {
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => {
-            let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            let stderr = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal());
             registry.with(stderr).init();
         }
     }

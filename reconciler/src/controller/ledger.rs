@@ -197,10 +197,10 @@ impl Ledger {
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         for event in self.store.commit(batch).await? {
             tracing::info!(
-                kind = event.kind.short(),
-                name = event.name,
-                reason = event.reason,
-                "{}",
+                "{}/{} {}: {}",
+                event.kind.short(),
+                event.name,
+                event.reason,
                 event.message
             );
             // Nobody may be following.
