@@ -15,5 +15,8 @@ pub use quantity::Quantity;
 pub use status::{Condition, ConditionStatus};
 pub use virtual_machine::VirtualMachineSpec;
 
+#[cfg(test)]
+mod tests;
+
 /// The only version so far.
 pub const API_VERSION: &str = "banger.dev/v1alpha1";

@@ -28,8 +28,8 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Network {
-    /// Guests get addresses from this part of the installation's subnet only,
-    /// such as `172.30.0.0/24`; default: all of it.
+    /// The guests' subnet. The installation decides it, and for now this may
+    /// only repeat it: a part of it is not supported yet. Default: the installation's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Ipv4Net>,
