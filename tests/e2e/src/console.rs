@@ -144,37 +144,40 @@ mod tests {
         assert_eq!(death_in(&format!("{noise}{panic}\nmore")), Some(panic));
     }
 
-    fn boot(first: &str, then: &str) -> BootEnd {
+    /// A boot that writes `then` after `first`, and then ends or goes on.
+    fn boot(first: &str, then: &str, ends: bool) -> BootEnd {
         let mut console = tempfile::NamedTempFile::new().unwrap();
         write!(console, "{first}").unwrap();
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let path = console.path().to_owned();
-        let stdin = child.stdin.take();
+        let mut stdin = child.stdin.take();
         let then = then.to_owned();
         let writer = std::thread::spawn(move || {
             write!(console, "{then}").unwrap();
-            drop(stdin);
-            console
+            if ends {
+                stdin = None;
+            }
+            (console, stdin)
         });
         let offset = first.len() as u64;
         let limit = Duration::from_secs(20);
         let end = wait_boot(&path, offset, pidfd.as_fd(), None, limit).unwrap();
-        writer.join().unwrap();
+        drop(writer.join().unwrap());
         child.wait().unwrap();
         end
     }
 
     #[test]
     fn an_earlier_boots_marker_does_not_count() {
-        assert_eq!(boot("BANGER-E2E-READY\n", "nothing"), BootEnd::Exited);
-        assert_eq!(boot("", "x\nBANGER-E2E-READY\n"), BootEnd::Ready);
+        assert_eq!(boot("BANGER-E2E-READY\n", "nothing", true), BootEnd::Exited);
+        assert_eq!(boot("", "x\nBANGER-E2E-READY\n", false), BootEnd::Ready);
     }
 
     #[test]
     fn the_end_of_qemu_after_a_panic_is_a_crash() {
         let line = "Kernel panic - not syncing: oh";
-        assert_eq!(boot("", line), BootEnd::Crashed(line.to_owned()));
+        assert_eq!(boot("", line, true), BootEnd::Crashed(line.to_owned()));
     }
 }

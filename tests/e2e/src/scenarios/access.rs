@@ -7,8 +7,10 @@ use crate::{User, lab::Lab};
 pub(super) fn foreign_account(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     for socket in ["/run/banger/bangerd.sock", "/run/banger/helper.sock"] {
+        // perl-base is on every Debian.
         let connect = format!(
-            "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"{socket}\")' 2>&1"
+            "perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; \
+             connect($s, pack_sockaddr_un($ARGV[0])) or die \"$!\\n\"' {socket} 2>&1"
         );
         let output = lab.host.exec(User::Stranger, &connect)?;
         ensure!(

@@ -25,7 +25,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ),
     (
         "nested.yaml",
-        "python3 -c 'print(\"[\" * 20000)' > nested.yaml",
+        "head -c 20000 /dev/zero | tr '\\0' '[' > nested.yaml",
         "nested.yaml",
     ),
     (
