@@ -1,10 +1,11 @@
 //! When a document that isn't there any more means that its object is to go.
 //!
-//! Guarantees: only after two complete reads at least [`STABLE_MS`] apart,
-//! and all in between, lacked it; never while a file can't be made out; never
-//! more than half of a kind (and three at least) within [`WINDOW_MS`]. So a
-//! rename-save, a branch switched and switched back, a half-copied file or an
-//! unmounted directory deletes nothing.
+//! Guarantees: only after two complete reads at least [`STABLE_MS`] apart
+//! ([`SEVERAL_MS`] where several are missing at once), and all in between,
+//! lacked it; never while a file can't be made out; never more than half of a
+//! kind (and three at least) within [`WINDOW_MS`]. So a rename-save, a branch
+//! switched and switched back, a half-copied file or an unmounted directory
+//! deletes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,6 +15,9 @@ use crate::reading::Reading;
 
 /// How long a document must be missing.
 pub const STABLE_MS: u64 = 2_000;
+/// How long, where others are missing with it: whoever removes one file means
+/// it, but many that go at once are a branch that somebody looks into.
+pub const SEVERAL_MS: u64 = 60_000;
 /// The window of the mass guard.
 pub const WINDOW_MS: u64 = 600_000;
 /// So few may always go.
@@ -21,11 +25,20 @@ const FEW: usize = 2;
 
 type Key = (Kind, Name);
 
+/// A document that the last read lacked.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    since_ms: u64,
+    /// How long it must be missing. It stays long for one that went together
+    /// with others: those may come back one after another.
+    stable_ms: u64,
+}
+
 /// Remembers since when which documents have been missing. Lost at a restart,
 /// which only makes deletions wait anew.
 #[derive(Clone, Debug, Default)]
 pub struct Vanish {
-    missing: BTreeMap<Key, u64>,
+    missing: BTreeMap<Key, Missing>,
     /// Once held by the mass guard, an object stays until its document is
     /// back or somebody deletes it by name: waiting confirms nothing.
     guarded: BTreeMap<Key, String>,
@@ -59,18 +72,34 @@ impl Vanish {
         self.guarded.retain(|key, _| absent.contains(key));
         let mut due = BTreeSet::new();
         result.held.clone_from(&self.guarded);
+        let stable_ms = match absent.len() {
+            0 | 1 => STABLE_MS,
+            _ => SEVERAL_MS,
+        };
         for key in absent
             .into_iter()
             .filter(|key| !self.guarded.contains_key(key))
         {
-            let since = *self.missing.entry(key.clone()).or_insert(now_ms);
-            let waited = now_ms.saturating_sub(since);
-            if waited >= STABLE_MS {
+            let missing = self.missing.entry(key.clone()).or_insert(Missing {
+                since_ms: now_ms,
+                stable_ms,
+            });
+            missing.stable_ms = missing.stable_ms.max(stable_ms);
+            let waited = now_ms.saturating_sub(missing.since_ms);
+            if waited >= missing.stable_ms {
                 due.insert(key);
-            } else {
-                let left = STABLE_MS - waited;
-                let next = result.recheck_after_ms.map_or(left, |ms| ms.min(left));
-                result.recheck_after_ms = Some(next);
+                continue;
+            }
+            let left = missing.stable_ms - waited;
+            let next = result.recheck_after_ms.map_or(left, |ms| ms.min(left));
+            result.recheck_after_ms = Some(next);
+            if missing.stable_ms == SEVERAL_MS {
+                let why = format!(
+                    "several documents went missing at once: what is still missing after {} s \
+                     is deleted, unless that is more than half",
+                    SEVERAL_MS / 1000
+                );
+                result.held.insert(key, why);
             }
         }
         while self

@@ -8,7 +8,7 @@ use banger_core::admit::{Admission, admit};
 use banger_core::api::{Kind, Name};
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
-use banger_core::vanish::{STABLE_MS, Vanished};
+use banger_core::vanish::{SEVERAL_MS, Vanished};
 use banger_protocol::VmUid;
 use jiff::Timestamp;
 
@@ -111,7 +111,7 @@ impl<H: Host> Controller<H> {
         let now_ms = self.clock.now_ms();
         let mut vanish = self.vanish.clone();
         vanish.step(reading, &state.intents, now_ms);
-        let vanished = vanish.step(reading, &state.intents, now_ms + STABLE_MS);
+        let vanished = vanish.step(reading, &state.intents, now_ms + SEVERAL_MS);
         let mut admission = admit(
             reading,
             &state.intents,

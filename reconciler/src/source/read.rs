@@ -29,6 +29,8 @@ pub struct Sources {
     context: Context,
     cache: HashMap<PathBuf, Cached>,
     watched: BTreeSet<PathBuf>,
+    /// Device and inode of each directory when it last held something.
+    inhabited: HashMap<PathBuf, (u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ impl Sources {
             },
             cache: HashMap::new(),
             watched: BTreeSet::new(),
+            inhabited: HashMap::new(),
         }
     }
 
@@ -149,6 +152,20 @@ impl Sources {
                     continue;
                 }
             };
+            if !paths.is_empty() {
+                self.inhabited.insert(directory.clone(), stamp.identity());
+            } else if self.inhabited.get(&directory) != Some(&stamp.identity())
+                && declared.clone().any(|path| path.starts_with(&directory))
+            {
+                // What a mount point looks like while nothing is mounted. The
+                // directory that was seen with files in it may become empty.
+                reading.incomplete = Some(format!(
+                    "the directory {} is empty and not the one that held documents before: \
+                     is something not mounted?",
+                    directory.display()
+                ));
+                continue;
+            }
             for path in paths {
                 let link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
                 if link {

@@ -304,3 +304,34 @@ proptest! {
         prop_assert!(!file.problems.is_empty() || !file.validated.is_empty());
     }
 }
+
+#[test]
+fn an_empty_directory_is_believed_only_where_its_documents_were_seen() {
+    let mut config = Config::new();
+    let web = config.write("web.yaml", &vm("web"));
+    let known = [web.clone()];
+    assert_eq!(config.sources.read(known.iter()).incomplete, None);
+    // The owner removed the last file.
+    fs::remove_file(&web).unwrap();
+    assert_eq!(config.sources.read(known.iter()).incomplete, None);
+    // Another directory in its place, as when something is unmounted.
+    config.write("web.yaml", &vm("web"));
+    config.sources.read(known.iter());
+    let vms = config.dir.path().join("vms");
+    fs::rename(&vms, config.dir.path().join("away")).unwrap();
+    fs::create_dir(&vms).unwrap();
+    let reading = config.sources.read(known.iter());
+    assert!(reading.incomplete.unwrap().contains("not mounted"));
+    // A daemon that has never seen anything in it can't tell either.
+    let mut fresh = Sources::new(std::slice::from_ref(&vms), Path::new("/home/owner"));
+    assert!(fresh.read(known.iter()).incomplete.is_some());
+    assert_eq!(fresh.read([].iter()).incomplete, None);
+    // Mounted again.
+    fs::remove_dir(&vms).unwrap();
+    fs::rename(config.dir.path().join("away"), &vms).unwrap();
+    let reading = config.sources.read(known.iter());
+    assert_eq!(
+        (names(&reading), reading.incomplete),
+        (vec!["web".to_owned()], None)
+    );
+}

@@ -36,6 +36,7 @@
 mod accel;
 mod artifacts;
 mod cache;
+pub mod chaos;
 mod console;
 mod deps;
 mod digest;

@@ -52,7 +52,8 @@ fn main() -> Result<ExitCode> {
             }
             Err(error) => {
                 failed += 1;
-                println!("FAIL [{seconds:6.1} s] {}\n{error:?}", scenario.name);
+                // Not `{:?}`: that adds a backtrace, and hides the story.
+                println!("FAIL [{seconds:6.1} s] {}\n{error:#}", scenario.name);
             }
         }
     }

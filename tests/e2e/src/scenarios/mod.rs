@@ -9,6 +9,8 @@ mod bad_specs;
 mod crashes;
 mod deletion;
 mod edit;
+mod editing;
+mod examples;
 mod first_vm;
 mod network;
 mod power;
@@ -62,6 +64,54 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "two_vms_reach_each_other_and_nat_is_obeyed",
         run: network::guests_and_nat,
+    },
+    Scenario {
+        name: "vims_rename_save_keeps_the_vm",
+        run: editing::vim,
+    },
+    Scenario {
+        name: "a_truncating_editor_keeps_the_vm",
+        run: editing::truncate_and_write,
+    },
+    Scenario {
+        name: "sed_in_place_keeps_the_vm",
+        run: editing::sed,
+    },
+    Scenario {
+        name: "a_slow_copy_of_many_documents_loses_none",
+        run: editing::slow_copy,
+    },
+    Scenario {
+        name: "a_branch_with_half_of_the_files_and_back_keeps_all",
+        run: editing::git_checkout,
+    },
+    Scenario {
+        name: "git_mv_with_a_typo_keeps_the_vm",
+        run: editing::git_mv_with_a_typo,
+    },
+    Scenario {
+        name: "links_of_dotfile_tools_are_followed",
+        run: editing::links,
+    },
+    Scenario {
+        name: "chezmoi_s_renames_keep_the_vm",
+        run: editing::chezmoi,
+    },
+    Scenario {
+        name: "an_unmounted_directory_deletes_nothing",
+        run: editing::unmounted,
+    },
+    Scenario {
+        name: "two_files_with_one_vm_are_both_refused",
+        run: editing::declared_twice,
+    },
+    Scenario {
+        name: "a_renamed_file_changes_nothing",
+        run: editing::renamed_file,
+    },
+    Scenario {
+        name: "every_example_becomes_ready",
+        run: examples::all,
     },
     Scenario {
         name: "a_deleted_file_leaves_nothing",

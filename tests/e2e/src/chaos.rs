@@ -1,0 +1,276 @@
+//! Chaos: a seeded sequence of edits, with a kill of the daemon, the helper or
+//! a VMM, or a power cut, in the middle of each.
+//!
+//! After every round the host must come to rest with exactly what the files
+//! say: an empty diff, no object too many or too few, every marker that a
+//! guest was told to keep still there, and what isn't banger's untouched.
+
+mod decoys;
+mod disks;
+mod draw;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Lab, Options, shell::quote};
+use draw::{Blow, Draw};
+
+/// How long the host may take to come to rest: two guests boot at once, under
+/// software emulation, on a busy machine.
+const REST: Duration = Duration::from_secs(400);
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// Rounds with a kill.
+    pub kills: u32,
+    /// Rounds with a power cut, spread among them.
+    pub cuts: u32,
+    /// What the sequence follows from.
+    pub seed: u64,
+}
+
+/// The VMs as the files say.
+struct Wanted {
+    label: u32,
+    nat: bool,
+    vcpus: u8,
+    guest_c: bool,
+    markers: u32,
+}
+
+/// Runs it on a host of its own. `say` gets a line per round.
+///
+/// # Errors
+/// Something was lost, left over or didn't come to rest; or the host's own
+/// kernel died, which [`Lab::host`]'s `crashed` tells.
+pub fn run(
+    lab: &mut Option<Lab>,
+    payload: &Path,
+    measure: Measure,
+    say: &dyn Fn(&str),
+) -> Result<()> {
+    let options = Options {
+        payload: Some(payload.to_path_buf()),
+        durable: true,
+        ..Options::default()
+    };
+    let lab = lab.insert(Lab::up_with("chaos", options)?);
+    let mut draw = Draw::new(measure);
+    let mut wanted = Wanted {
+        label: 0,
+        nat: true,
+        vcpus: 1,
+        guest_c: false,
+        markers: 0,
+    };
+    decoys::plant(lab)?;
+    lab.declare_image()?;
+    write(lab, &wanted)?;
+    rest(lab, &wanted)?;
+    mark(lab, &mut wanted)?;
+    let uids = (
+        lab.field("a", ".metadata.uid")?,
+        lab.field("b", ".metadata.uid")?,
+    );
+    let mut round = 0;
+    while let Some(turn) = draw.next() {
+        round += 1;
+        say(&format!("round {round}: {turn}"));
+        turn.edit.apply(&mut wanted);
+        write(lab, &wanted)?;
+        let pause = format!("sleep {}.{:03}", turn.after_ms / 1000, turn.after_ms % 1000);
+        match turn.blow {
+            Blow::Daemon => kill(lab, &pause, "systemctl kill -s KILL bangerd")?,
+            Blow::Helper => kill(lab, &pause, "systemctl kill -s KILL banger-helper")?,
+            Blow::Vmm(name) => {
+                let unit = format!("banger-vm-{}.service", uid_of(name, &uids));
+                kill(lab, &pause, &format!("systemctl kill -s KILL {unit}"))?;
+            }
+            Blow::PowerCut => {
+                decoys::untouched(lab)?;
+                lab.root(&pause)?;
+                lab.host.reset()?;
+                decoys::plant(lab)?;
+            }
+        }
+        let context = || format!("round {round} ({turn}), seed {}", measure.seed);
+        rest(lab, &wanted).with_context(context)?;
+        exact(lab, &wanted).with_context(context)?;
+        keep(lab, &wanted).with_context(context)?;
+        decoys::untouched(lab).with_context(context)?;
+        mark(lab, &mut wanted).with_context(context)?;
+        let now = (
+            lab.field("a", ".metadata.uid")?,
+            lab.field("b", ".metadata.uid")?,
+        );
+        ensure!(now == uids, "{}: a VM became another one", context());
+    }
+    say("the end: every disk and the database are checked");
+    disks::are_clean(lab, &uids)?;
+    lab.owner("banger delete --yes vm/a vm/b $(banger get vms -o name | grep -x vm/c)")?;
+    let left = count(lab)?;
+    ensure!(
+        left == Counts::default(),
+        "left after the last deletion: {left:?}"
+    );
+    decoys::untouched(lab)
+}
+
+fn uid_of<'a>(name: &str, uids: &'a (String, String)) -> &'a str {
+    if name == "a" { &uids.0 } else { &uids.1 }
+}
+
+fn kill(lab: &Lab, pause: &str, line: &str) -> Result<()> {
+    // Nothing to kill is no failure: a VMM may just be between two lives.
+    lab.root(&format!("{pause}; {line} || true"))?;
+    Ok(())
+}
+
+/// Writes the files as they are wanted, those that differ.
+fn write(lab: &Lab, wanted: &Wanted) -> Result<()> {
+    let Wanted {
+        label, nat, vcpus, ..
+    } = wanted;
+    let a = Lab::document(
+        "a",
+        &format!("network: {{nat: {nat}}}\nworkDisk: {{size: 64Mi}}"),
+    )
+    .replace(
+        "{name: a}",
+        &format!("{{name: a, labels: {{round: \"{label}\"}}}}"),
+    );
+    let b = Lab::document("b", &format!("vcpus: {vcpus}\nupdatePolicy: Auto"));
+    let c = Lab::document("c", "");
+    lab.write_vm("a.yaml", &a)?;
+    lab.write_vm("b.yaml", &b)?;
+    if wanted.guest_c {
+        lab.write_vm("c.yaml", &c)
+    } else {
+        lab.owner("rm -f ~/.config/banger/vms/c.yaml")?;
+        Ok(())
+    }
+}
+
+fn running(wanted: &Wanted) -> Vec<&'static str> {
+    let mut names = vec!["a", "b"];
+    names.extend(wanted.guest_c.then_some("c"));
+    names
+}
+
+/// Waits until the host is as the files say, and nothing more is planned.
+fn rest(lab: &Lab, wanted: &Wanted) -> Result<()> {
+    let label = wanted.label;
+    let vcpus = wanted.vcpus;
+    let nat = wanted.nat;
+    let ready = running(wanted)
+        .iter()
+        .map(|name| {
+            format!("(.[] | select(.metadata.name == \"{name}\") | .status.phase == \"Ready\")")
+        })
+        .collect::<Vec<_>>()
+        .join(" and ");
+    let a = format!(
+        "(.[] | select(.metadata.name == \"a\") | .metadata.labels.round == \"{label}\" and .spec.network.nat == {nat})"
+    );
+    let b = format!("(.[] | select(.metadata.name == \"b\") | .spec.vcpus == {vcpus})");
+    let number = running(wanted).len();
+    let query = format!("length == {number} and {a} and {b} and {ready}");
+    let line = format!(
+        "su owner -c 'banger get vms -o json' 2>/dev/null | jq -e {} >/dev/null && su owner -c 'banger diff' >/dev/null 2>&1",
+        quote(&query)
+    );
+    lab.until("the host comes to rest", &line, REST)
+        .with_context(|| {
+            running(wanted)
+                .iter()
+                .map(|name| lab.story(name))
+                .collect::<String>()
+        })
+}
+
+/// Writes a marker into every guest, through to its disk.
+fn mark(lab: &Lab, wanted: &mut Wanted) -> Result<()> {
+    wanted.markers += 1;
+    let number = wanted.markers;
+    lab.guest(
+        "a",
+        &format!("touch /var/marker-{number} /root/marker-{number}; sync"),
+    )?;
+    lab.guest("b", &format!("touch /var/marker-{number}; sync"))?;
+    Ok(())
+}
+
+/// Every marker is still there.
+fn keep(lab: &Lab, wanted: &Wanted) -> Result<()> {
+    let number = wanted.markers;
+    let all = format!("for n in $(seq {number}); do ls $dir/marker-$n; done >/dev/null");
+    for (name, dir) in [("a", "/var"), ("a", "/root"), ("b", "/var")] {
+        lab.guest(name, &format!("dir={dir}; {all}"))
+            .with_context(|| format!("a marker of {name} in {dir} is lost"))?;
+    }
+    Ok(())
+}
+
+/// What the host holds beside the decoys and what isn't a VM's.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    taps: usize,
+    cow_loops: usize,
+    work_loops: usize,
+    base_loops: usize,
+    dms: usize,
+    processes: usize,
+    units: usize,
+    jails: usize,
+    directories: usize,
+}
+
+fn count(lab: &Lab) -> Result<Counts> {
+    let inventory = lab.inventory()?;
+    let of = |prefix: &str, with: &str| {
+        inventory
+            .0
+            .iter()
+            .filter(|line| line.starts_with(prefix) && line.contains(with) && !decoys::is_one(line))
+            .count()
+    };
+    let taps = lab.root(
+        "ip -d -j link show type tun | jq '[.[] | select(.ifname != \"tap-pool-1\")] | length'",
+    )?;
+    Ok(Counts {
+        taps: taps.trim().parse().context("ip's answer is no number")?,
+        cow_loops: of("loop ", "root.cow"),
+        work_loops: of("loop ", "work.ext4"),
+        base_loops: of("loop ", "/images/"),
+        dms: of("dm ", "banger-"),
+        processes: of("process ", ""),
+        units: of("unit ", ""),
+        jails: of("jail ", ""),
+        directories: of("vm ", ""),
+    })
+}
+
+/// The inventory is that of the VMs that are wanted, and of nothing else.
+fn exact(lab: &Lab, wanted: &Wanted) -> Result<()> {
+    let vms = running(wanted).len();
+    let expected = Counts {
+        taps: vms,
+        cow_loops: vms,
+        work_loops: 1,
+        base_loops: vms,
+        dms: 2 * vms,
+        processes: vms,
+        units: vms,
+        jails: vms,
+        directories: vms,
+    };
+    let found = count(lab)?;
+    ensure!(
+        found == expected,
+        "found {found:?}, expected {expected:?}: {:?}",
+        lab.inventory()?
+    );
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! What is on the disks at the end, looked at without banger.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Lab;
+
+/// Stops the VMs and checks their file systems and the database.
+pub(super) fn are_clean(lab: &Lab, uids: &(String, String)) -> Result<()> {
+    lab.owner("banger vm stop a && banger vm stop b")?;
+    let state = "/var/lib/banger";
+    lab.root(&format!("e2fsck -fn {state}/vms/{}/work.ext4", uids.0))
+        .context("a's work disk")?;
+    for uid in [&uids.0, &uids.1] {
+        root(lab, state, uid).with_context(|| format!("the root disk of {uid}"))?;
+    }
+    let integrity = lab.owner(&format!(
+        "sqlite3 {state}/banger.db 'PRAGMA integrity_check'"
+    ))?;
+    ensure!(integrity.trim() == "ok", "the database: {integrity}");
+    Ok(())
+}
+
+/// A root disk put together as the helper does it, over read-only loops, so
+/// that the check changes nothing.
+fn root(lab: &Lab, state: &str, uid: &str) -> Result<()> {
+    lab.root(&format!(
+        "set -e; cow={state}/vms/{uid}/root.cow; size=$(( 2 * 1024 * 1024 * 1024 / 512 )); \
+         image=$(ls -d {state}/images/*/ | head -n 1)rootfs.ext4; \
+         cp --sparse=always $cow /srv/check.cow; \
+         base=$(losetup -f --show -r $image); cow=$(losetup -f --show /srv/check.cow); \
+         have=$(blockdev --getsz $base); \
+         end() {{ dmsetup remove check 2>/dev/null; dmsetup remove check-origin 2>/dev/null; losetup -d $base $cow; rm -f /srv/check.cow; }}; \
+         trap end EXIT; \
+         printf '0 %s linear %s 0\\n%s %s zero\\n' $have $base $have $((size - have)) | dmsetup create check-origin; \
+         dmsetup create check --table \"0 $size snapshot /dev/mapper/check-origin $cow P 8\"; \
+         udevadm settle; e2fsck -fn /dev/mapper/check"
+    ))?;
+    Ok(())
+}
