@@ -1,5 +1,5 @@
 # Every target calls one program; see CONTRIBUTING.md.
-.PHONY: help demo test build lint smoke bench host-up host-shell host-down install
+.PHONY: help demo test build lint smoke chaos soak bench host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -20,17 +20,24 @@ lint: ## format and clippy
 smoke: ## the end-to-end scenarios alone
 	tests/run scenarios
 
+chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
+	cargo run -q -p banger-e2e --bin chaos -- $(if $(SEED),--seed $(SEED))
+
+soak: ## hours of it: 100 kills and 10 power cuts
+	cargo run -q -p banger-e2e --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
+
 bench: ## `banger diff` over 1,000 VMs on the simulated host
+	cargo build -q --release -p banger --bins
 	cargo run -q --release -p banger-e2e --bin bench_diff
 
 host-up: ## boot the disposable host
-	cargo run -q -p banger-e2e --bin host -- up
+	tests/e2e/host up
 
 host-shell: ## a shell in it
-	cargo run -q -p banger-e2e --bin host -- exec
+	tests/e2e/host exec
 
 host-down: ## and away with it
-	cargo run -q -p banger-e2e --bin host -- down
+	tests/e2e/host down
 
 install: build ## install on this host, as root: make install OWNER=you FIRECRACKER=… JAILER=…
 	mkdir -p target/dist && cp target/release/banger target/release/bangerd target/release/banger-helper target/x86_64-unknown-linux-gnu/agent/banger-agent target/dist/
