@@ -2,6 +2,7 @@
 //! applied and what is desired, with the effect of each change.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +44,12 @@ pub struct DiffEntry {
     pub after: String,
     /// What would be done now, in order, for a person: `create: the VM isn't running`.
     pub actions: Vec<String>,
-    /// What has to happen before the rest is done: `banger apply --restart …`.
+    /// Flags of `banger apply` that have to be given before the rest is done:
+    /// `--restart`.
     pub waits_for: Option<String>,
+    /// The file that declares it.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
 }
 
 /// What would happen to an object.
@@ -80,15 +85,14 @@ pub fn report(
     let plan = plan::plan(&admission.intents, observed, clock);
     let mut entries = Vec::new();
     for image in admission.intents.images.values() {
-        entries.extend(image_entry(before.images.get(&image.uid), image));
+        let file = admission.sources.get(&image.uid).cloned();
+        let entry = image_entry(before.images.get(&image.uid), image);
+        entries.extend(entry.map(|entry| DiffEntry { file, ..entry }));
     }
     for vm in admission.intents.vms.values() {
-        entries.extend(vm_entry(
-            before.vms.get(&vm.uid),
-            vm,
-            &admission.intents,
-            &plan,
-        ));
+        let file = admission.sources.get(&vm.uid).cloned();
+        let entry = vm_entry(before.vms.get(&vm.uid), vm, &admission.intents, &plan);
+        entries.extend(entry.map(|entry| DiffEntry { file, ..entry }));
     }
     entries.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     DiffReport {
@@ -121,6 +125,7 @@ fn vm_entry(
         after: yaml(&full(&vm.spec)),
         actions,
         waits_for: None,
+        file: None,
     };
     let Some(now) = now else { return Some(entry) };
     if let Some(deletion) = &vm.deletion {
@@ -228,6 +233,7 @@ fn image_entry(before: Option<&ImageIntent>, image: &ImageIntent) -> Option<Diff
             _ => vec!["import it".into()],
         },
         waits_for: None,
+        file: None,
     })
 }
 

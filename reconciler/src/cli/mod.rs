@@ -23,6 +23,7 @@ mod output;
 mod places;
 mod problem;
 mod prompt;
+mod quote;
 mod report;
 mod run;
 mod settle;

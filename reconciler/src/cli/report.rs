@@ -1,6 +1,7 @@
 //! What would happen, as a person reads it.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use banger_core::api::Kind;
 use banger_core::diff::{Change, DiffEntry};
@@ -8,6 +9,7 @@ use banger_core::effect::Effect;
 use similar::TextDiff;
 
 use super::escape::{escape, escape_line};
+use super::quote::quote;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN};
 
 /// The words for an effect.
@@ -29,15 +31,29 @@ const fn effect_style(effect: Effect) -> anstyle::Style {
 }
 
 /// The entries, one after another, with a unified diff of the specs where
-/// `verbose`.
-pub(super) fn render(entries: &[&DiffEntry], verbose: bool) -> String {
+/// `verbose`. `given` is what `-f` named, where it was given: what there is to
+/// say goes for that, not for the files that stand in the directory.
+pub(super) fn render(entries: &[&DiffEntry], given: &[PathBuf], verbose: bool) -> String {
     entries
         .iter()
-        .map(|entry| render_one(entry, verbose))
+        .map(|entry| render_one(entry, given, verbose))
         .collect()
 }
 
-fn render_one(entry: &DiffEntry, verbose: bool) -> String {
+/// The command that lets the rest be done.
+pub(super) fn apply_with(flags: &str, given: &[PathBuf], file: Option<&PathBuf>) -> String {
+    let files = match given {
+        [] => file.map(std::slice::from_ref).unwrap_or_default(),
+        given => given,
+    };
+    let files: String = files
+        .iter()
+        .map(|file| format!(" -f {}", escape_line(&quote(&file.to_string_lossy()))))
+        .collect();
+    format!("banger apply{files} {}", escape_line(flags))
+}
+
+fn render_one(entry: &DiffEntry, given: &[PathBuf], verbose: bool) -> String {
     let mut text = String::new();
     let (sign, style, word) = match entry.change {
         Change::Create => ("+", GOOD, "create"),
@@ -102,8 +118,8 @@ fn render_one(entry: &DiffEntry, verbose: bool) -> String {
         let _ = writeln!(text, "    {DIM}{}{DIM:#}", escape_line(action));
     }
     if let Some(waits_for) = &entry.waits_for {
-        let flags = escape_line(waits_for);
-        let _ = writeln!(text, "    {WARN}waits for:{WARN:#} banger apply {flags}");
+        let command = apply_with(waits_for, given, entry.file.as_ref());
+        let _ = writeln!(text, "    {WARN}waits for:{WARN:#} {command}");
     }
     if verbose {
         unified(&mut text, entry, &object);

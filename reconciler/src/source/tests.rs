@@ -203,7 +203,7 @@ fn a_missing_directory_is_empty_only_until_something_came_from_it() {
     let known = [config.dir.path().join("images/debian.yaml")];
     let reading = config.sources.read(known.iter());
     assert!(reading.incomplete.unwrap().contains("images isn't there"));
-    let known = [config.path("web.yaml")];
+    let known = [config.write("web.yaml", &vm("web"))];
     assert_eq!(config.sources.read(known.iter()).incomplete, None);
     let gone = config.dir.path().join("gone/vms");
     let reading = Sources::new(&[gone], Path::new("/")).read([].iter());

@@ -261,7 +261,7 @@ fn a_replaced_disk_is_only_confirmed_when_it_is_asked_for() {
     assert!(
         outcome
             .stderr
-            .contains("a part of it waits for `banger apply --allow-data-loss`"),
+            .contains("a part of it waits for `banger apply -f given.yaml --allow-data-loss`"),
         "{outcome}"
     );
 }

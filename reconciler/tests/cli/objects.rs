@@ -119,6 +119,7 @@ pub(crate) fn diff_entry(
             ],
             "before": "image: debian-12\nvcpus: 1\n", "after": "image: debian-12\nvcpus: 2\n",
             "actions": ["update: its spec changed"], "waitsFor": waits_for,
+            "file": format!("/home/me/.config/banger/vms/{name}.yaml"),
         }],
         "problems": [],
     }))

@@ -62,13 +62,18 @@ pub(in crate::cli) struct How {
 impl Apply {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let inputs = documents::read(&self.filename, &context.places()?)?;
-        self.how.apply(context, &inputs)
+        self.how.apply(context, &inputs, &self.filename)
     }
 }
 
 impl How {
     /// Takes documents over.
-    pub(super) fn apply(&self, context: &Context, inputs: &[Input]) -> Result<Exit, Failure> {
+    pub(super) fn apply(
+        &self,
+        context: &Context,
+        inputs: &[Input],
+        given: &[PathBuf],
+    ) -> Result<Exit, Failure> {
         let mut workspace = Workspace::open(context.places()?);
         let mut objects = Vec::new();
         for input in inputs {
@@ -92,7 +97,7 @@ impl How {
             })
             .collect();
         let shown: Vec<&DiffEntry> = entries.values().copied().collect();
-        note_raw(&report::render(&shown, context.verbose));
+        note_raw(&report::render(&shown, given, context.verbose));
         if self.dry_run {
             for object in &objects {
                 print(format_args!(
@@ -114,7 +119,7 @@ impl How {
         let mut restarted = Vec::new();
         for object in &objects {
             let entry = entries.get(object).copied();
-            if self.push(context, object, entry, before.get(object))? {
+            if self.push(context, given, entry, (object, before.get(object)))? {
                 restarted.push(object);
             }
         }
@@ -157,9 +162,9 @@ impl How {
     fn push(
         &self,
         context: &Context,
-        object: &ObjectRef,
+        given: &[PathBuf],
         entry: Option<&DiffEntry>,
-        before: Option<&Object>,
+        (object, before): (&ObjectRef, Option<&Object>),
     ) -> Result<bool, Failure> {
         let Some(before) = before.filter(|_| object.kind == Kind::VirtualMachine) else {
             return Ok(false);
@@ -191,10 +196,8 @@ impl How {
             })
             .collect();
         if !held.is_empty() {
-            note(format_args!(
-                "{object}: a part of it waits for `banger apply {}`",
-                held.join(" ")
-            ));
+            let command = report::apply_with(&held.join(" "), given, None);
+            note(format_args!("{object}: a part of it waits for `{command}`"));
         }
         let stops = |entry: &DiffEntry| entry.actions.iter().any(|it| it.starts_with("stop:"));
         Ok(restart || replace_root || allow_data_loss || entry.is_some_and(stops))

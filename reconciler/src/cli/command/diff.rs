@@ -50,7 +50,7 @@ impl Diff {
                 objects.is_empty() || objects.iter().any(|it| report::is_about(entry, it))
             })
             .collect();
-        print_raw(&report::render(&entries, context.verbose))?;
+        print_raw(&report::render(&entries, &self.filename, context.verbose))?;
         if !found.problems.is_empty() {
             note_raw(&problem::render_all(&found.problems));
             return Err(

@@ -73,7 +73,7 @@ pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
     ensure!(marker.trim() == "kept", "the root disk is another one");
     let events = lab.owner("banger events vm/web")?;
     ensure!(
-        events.to_lowercase().contains("demote"),
+        events.contains("Demoting"),
         "no event tells of it:\n{events}"
     );
     Ok(())

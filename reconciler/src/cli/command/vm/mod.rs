@@ -8,7 +8,6 @@ use crate::cli::{Exit, Failure};
 mod delete;
 mod list;
 mod power;
-mod quote;
 mod show;
 mod ssh;
 

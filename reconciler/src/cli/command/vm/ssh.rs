@@ -11,9 +11,9 @@ use banger_core::api::status::{Object, Phase, VmRuntime};
 use banger_core::api::{Kind, Name};
 use clap::Args;
 
-use super::quote::command_line;
 use crate::cli::context::Context;
 use crate::cli::object_ref::ObjectRef;
+use crate::cli::quote::command_line;
 use crate::cli::settle::Goal;
 use crate::cli::waiting::{duration, wait_for};
 use crate::cli::{Exit, Failure};

@@ -1,7 +1,8 @@
-//! A command for the guest's shell.
+//! Words for a shell.
 
-/// One word is a shell's line and goes as it is; several are a program and its
-/// arguments, each of which arrives as it was given (POSIX shell, "Single-Quotes").
+/// A command for the guest's shell. One word is a shell's line and goes as it
+/// is; several are a program and its arguments, each of which arrives as it was
+/// given (POSIX shell, "Single-Quotes").
 pub(super) fn command_line(words: &[String]) -> String {
     match words {
         [line] => line.clone(),
@@ -12,7 +13,8 @@ pub(super) fn command_line(words: &[String]) -> String {
     }
 }
 
-fn quote(word: &str) -> String {
+/// A word that a shell takes as it is.
+pub(super) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
