@@ -5,13 +5,13 @@ help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 demo: ## from a fresh Debian machine to microVMs made of YAML files
-	cargo run -q -p banger-e2e --bin demo
+	cargo run -q --bin demo
 
 test: ## everything that proves the project
 	tests/run
 
 build: ## the programs, optimised, and the static guest agent
-	cargo build --release -p banger -p banger-helper --bins
+	cargo build --release --bins
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --target x86_64-unknown-linux-gnu -p banger-agent
 
 lint: ## format and clippy
@@ -21,14 +21,14 @@ smoke: ## the end-to-end scenarios alone
 	tests/run scenarios
 
 chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
-	cargo run -q -p banger-e2e --bin chaos -- $(if $(SEED),--seed $(SEED))
+	cargo run -q --bin chaos -- $(if $(SEED),--seed $(SEED))
 
 soak: ## hours of it: 100 kills and 10 power cuts
-	cargo run -q -p banger-e2e --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
+	cargo run -q --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host
-	cargo build -q --release -p banger --bins
-	cargo run -q --release -p banger-e2e --bin bench_diff
+	cargo build -q --release --bins
+	cargo run -q --release --bin bench_diff
 
 host-up: ## boot the disposable host
 	tests/e2e/host up

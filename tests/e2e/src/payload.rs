@@ -38,15 +38,9 @@ pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
         .parent()
         .context("our own program is in no target directory")?;
     stages.run("build banger", || {
-        run(cargo().args([
-            "build",
-            "--quiet",
-            "-p",
-            "banger",
-            "-p",
-            "banger-helper",
-            "--bins",
-        ]))?;
+        // The whole workspace, as `cargo run` built us: with fewer packages the
+        // dependencies get other features, and are all built once more.
+        run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
         Ok(())
     })?;
     stages.run("build the guest agent (static)", || {
