@@ -56,6 +56,12 @@ impl Slot {
         format!("bgr{}", self.0)
     }
 
+    /// The slot that a tap of this name has, as [`Self::tap`] writes it.
+    pub fn of_tap(name: &str) -> Option<Self> {
+        let slot = Self::try_from(name.strip_prefix("bgr")?.parse::<u16>().ok()?).ok()?;
+        (slot.tap() == name).then_some(slot)
+    }
+
     /// The guest's vsock CID; 0 to 2 are reserved (vsock(7)).
     pub const fn cid(self) -> u32 {
         self.0 as u32 + 2

@@ -16,7 +16,8 @@ impl Shared {
             .ensure(Request::EnsureBridge {}, Vec::new())
             .await?;
         for tap in self.taps().await? {
-            if let (Some(uid), Some(slot), false) = (tap.uid, slot_of(&tap), tap.attached) {
+            if let (Some(uid), Some(slot), false) = (tap.uid, Slot::of_tap(&tap.name), tap.attached)
+            {
                 let request = Request::EnsureTap { uid, slot };
                 self.helper.ensure(request, Vec::new()).await?;
             }
@@ -61,7 +62,7 @@ impl Shared {
     async fn slots_of(&self, uid: VmUid) -> Result<Vec<Slot>, StepError> {
         let taps = self.taps().await?;
         let own = taps.iter().filter(|tap| tap.uid == Some(uid));
-        Ok(own.filter_map(slot_of).collect())
+        Ok(own.filter_map(|tap| Slot::of_tap(&tap.name)).collect())
     }
 
     async fn taps(&self) -> Result<Vec<Tap>, StepError> {
@@ -72,11 +73,4 @@ impl Shared {
             ))),
         }
     }
-}
-
-/// The slot in a tap's name, as [`Slot::tap`] writes it.
-fn slot_of(tap: &Tap) -> Option<Slot> {
-    let digits = tap.name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let slot = Slot::try_from(digits.parse::<u16>().ok()?).ok()?;
-    (slot.tap() == tap.name).then_some(slot)
 }

@@ -18,6 +18,8 @@ pub(super) const HELPER_DIR: &str = "/var/lib/banger-helper";
 pub(super) const JAIL_DIR: &str = "/var/lib/banger-helper/jail";
 /// The bridge.
 pub(super) const BRIDGE: &str = "br-banger";
+/// The dummy interface that keeps the bridge up while no VM runs.
+pub(super) const CARRIER: &str = "bgr-carrier";
 /// Guests' addresses, unless `--subnet` says otherwise.
 pub(super) const SUBNET: &str = "172.30.0.0/16";
 /// First uid of the VMMs. From 1879048192 to 2147483647 nobody else allocates

@@ -14,6 +14,7 @@ mod preflight;
 mod program;
 mod restart;
 mod status;
+mod sweep;
 mod uninstall;
 mod units;
 

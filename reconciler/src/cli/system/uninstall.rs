@@ -6,6 +6,7 @@ use banger_protocol::install;
 use clap::Args;
 
 use super::layout::{self, LIB_DIR, MODULES_LOAD, RULES, SERVICES, SOCKETS, UNIT_DIR};
+use super::sweep::sweep;
 use super::{place, program, require_root, units};
 use crate::cli::output::print;
 use crate::cli::places::installed;
@@ -40,20 +41,25 @@ impl Uninstall {
             confirm("all disks, images and the database will be lost for good")?;
         }
         let before = installed();
-        // One by one: a unit that isn't there is no reason to keep the others.
-        for unit in SOCKETS.into_iter().chain(SERVICES) {
-            program::try_run("systemctl", &["disable", "--quiet", "--now", unit]);
+        // The daemon first, that nothing is made anew; the helper once all that
+        // VMs have on this host is gone.
+        let (daemon, helper) = ([SOCKETS[0], SERVICES[0]], [SOCKETS[1], SERVICES[1]]);
+        disable(daemon);
+        if before.is_some() {
+            sweep()?;
         }
-        for unit in &running {
-            program::run("systemctl", &["stop", unit])?;
-        }
+        disable(helper);
         for (name, _) in units::UNITS {
             place::remove(&Path::new(UNIT_DIR).join(name))?;
         }
         program::try_run("systemctl", &["daemon-reload"]);
         let bridge = before.map_or_else(|| layout::BRIDGE.to_owned(), |install| install.bridge);
-        program::try_run("ip", &["link", "delete", &bridge]);
-        program::try_run("nft", &["delete", "table", "inet", "banger"]);
+        for link in [bridge.as_str(), layout::CARRIER] {
+            program::try_run("ip", &["link", "delete", link]);
+        }
+        for family in ["inet", "bridge"] {
+            program::try_run("nft", &["delete", "table", family, "banger"]);
+        }
         for path in [
             RULES,
             MODULES_LOAD,
@@ -78,6 +84,13 @@ impl Uninstall {
             ))?;
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// One by one: a unit that isn't there is no reason to keep the others.
+fn disable(units: [&str; 2]) {
+    for unit in units {
+        program::try_run("systemctl", &["disable", "--quiet", "--now", unit]);
     }
 }
 

@@ -1,6 +1,8 @@
 //! `make demo`: from nothing to microVMs made of YAML files, on a disposable
 //! host, everything real. What a person would type is shown and then run.
 
+use std::io::IsTerminal as _;
+
 use anyhow::{Result, ensure};
 use banger_e2e::{Lab, Stages, install_deps, payload};
 
@@ -55,7 +57,13 @@ fn say(text: &str) {
 /// Shows a line as a person would type it, runs it as the owner and shows what it says.
 fn show(lab: &Lab, line: &str) -> Result<()> {
     println!("$ {line}");
-    let output = lab.ask(line)?;
+    // The host's end of the connection is no terminal; ours may be one.
+    let colour = if std::io::stdout().is_terminal() {
+        "export CLICOLOR_FORCE=1; "
+    } else {
+        ""
+    };
+    let output = lab.ask(&format!("{colour}{line}"))?;
     print!("{}{}", output.stdout, output.stderr);
     // 1 is `diff`'s way of saying that there are differences.
     let differs = line.starts_with("banger diff") && output.status == 1;

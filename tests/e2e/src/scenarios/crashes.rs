@@ -78,3 +78,61 @@ pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
     );
     Ok(())
 }
+
+/// "I couldn't ask" is not "it isn't there".
+pub(super) fn helper_away(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    let pid = lab.pid("web")?;
+    lab.root("systemctl stop banger-helper.socket banger-helper.service")?;
+    let result = (|| {
+        // One VM is to go and another to come meanwhile.
+        lab.write_vm("late.yaml", &Lab::document("late", ""))?;
+        lab.until(
+            "the new VM says why it waits",
+            "su owner -c 'banger get vm late -o json' | jq -e '.status.conditions[] | \
+             select(.type == \"Ready\" and .status != \"True\")' >/dev/null",
+            SOON,
+        )?;
+        lab.owner("rm ~/.config/banger/vms/web.yaml && sleep 5")?;
+        lab.root(&format!("kill -0 {pid}"))?;
+        lab.write_vm("web.yaml", &Lab::document("web", "vcpus: 2"))?;
+        lab.owner("sleep 3")?;
+        ensure!(
+            lab.guest("web", "hostname")?.trim() == "web",
+            "the guest is gone"
+        );
+        Ok(())
+    })();
+    lab.root("systemctl start banger-helper.socket")?;
+    result?;
+    lab.ready("web")?;
+    lab.ready("late")?;
+    ensure!(lab.pid("web")? == pid, "web is another Firecracker");
+    lab.delete("late")
+}
+
+/// A `handles.json` that is damaged, of another boot or of another VM costs nothing.
+pub(super) fn scratch_files(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    let pid = lab.pid("web")?;
+    let uid = lab.field("web", ".metadata.uid")?;
+    let file = format!("/var/lib/banger/vms/{uid}/handles.json");
+    for damage in [
+        format!("rm {file}"),
+        format!(": > {file}"),
+        format!("head -c 300 /dev/urandom > {file}"),
+        format!(
+            "jq '.bootId = \"00000000-0000-4000-8000-000000000000\" | .pid = 1' {file} > {file}.new && mv {file}.new {file}"
+        ),
+    ] {
+        lab.owner(&damage)?;
+        lab.root("systemctl restart bangerd")?;
+        lab.ready("web")?;
+        ensure!(
+            lab.pid("web")? == pid,
+            "after `{damage}` it is another Firecracker"
+        );
+        lab.owner(&format!("jq -e '.pid == {pid}' {file}"))?;
+    }
+    Ok(())
+}

@@ -14,6 +14,7 @@ mod examples;
 mod first_vm;
 mod network;
 mod power;
+mod system;
 
 use anyhow::Result;
 
@@ -56,6 +57,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "killing_the_vmm_creates_it_again",
         run: crashes::vmm,
+    },
+    Scenario {
+        name: "an_unreachable_helper_changes_nothing",
+        run: crashes::helper_away,
+    },
+    Scenario {
+        name: "damaged_scratch_files_lose_nothing",
+        run: crashes::scratch_files,
     },
     Scenario {
         name: "a_write_survives_stop_and_start",
@@ -112,6 +121,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "every_example_becomes_ready",
         run: examples::all,
+    },
+    Scenario {
+        name: "a_restart_of_the_services_keeps_every_vm",
+        run: system::restart,
+    },
+    Scenario {
+        name: "uninstall_leaves_nothing_but_disks",
+        run: system::uninstall,
     },
     Scenario {
         name: "a_deleted_file_leaves_nothing",

@@ -1,0 +1,54 @@
+//! The installation: restarted, taken away and brought back.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+const INSTALL: &str = "/payload/banger system install --owner owner --from /payload \
+                       --firecracker /images/firecracker --jailer /images/jailer";
+
+pub(super) fn restart(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    let pid = lab.pid("web")?;
+    lab.root("banger system restart")?;
+    lab.ready("web")?;
+    // An update is an installation over the present one.
+    lab.root(INSTALL)?;
+    lab.ready("web")?;
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    Ok(())
+}
+
+pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    lab.guest("web", "echo kept > /var/marker; sync")?;
+    let refused = lab
+        .host
+        .exec(crate::User::Root, "banger system uninstall")?;
+    ensure!(
+        refused.status != 0 && refused.stderr.contains("running"),
+        "it was uninstalled under a running VM: {}",
+        refused.stderr
+    );
+    lab.root("banger system uninstall --force")?;
+    // Everything but the disks is gone, as if it had never been there.
+    let left = lab.inventory()?;
+    let foreign = |line: &&String| {
+        line.starts_with("vm ")
+            || *line == "link lo"
+            || line.starts_with("link veth")
+            || line.starts_with("link e")
+    };
+    let left: Vec<_> = left.0.iter().filter(|line| !foreign(line)).collect();
+    ensure!(left.is_empty(), "left after uninstall: {left:?}");
+    lab.root(
+        "! nft list tables | grep banger && ! ls -d /usr/lib/banger /etc/banger /run/banger \
+         /etc/systemd/system/banger* /etc/udev/rules.d/*banger* 2>/dev/null",
+    )?;
+    // The VM is where it was: its disk, its name, its uid.
+    lab.root(INSTALL)?;
+    lab.ready("web")?;
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the disk is another one");
+    Ok(())
+}
