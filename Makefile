@@ -1,10 +1,12 @@
 # Every target calls one program; see CONTRIBUTING.md.
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 .PHONY: help demo test build lint smoke chaos soak bench host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 demo: ## from a fresh Debian machine to microVMs made of YAML files
+	@tests/deps
 	cargo run -q --bin demo
 
 test: ## everything that proves the project
@@ -39,6 +41,6 @@ host-shell: ## a shell in it
 host-down: ## and away with it
 	tests/e2e/host down
 
-install: build ## install on this host, as root: make install OWNER=you FIRECRACKER=… JAILER=…
-	mkdir -p target/dist && cp target/release/banger target/release/bangerd target/release/banger-helper target/x86_64-unknown-linux-gnu/agent/banger-agent target/dist/
-	target/dist/banger system install $(if $(OWNER),--owner $(OWNER)) $(if $(FIRECRACKER),--firecracker $(FIRECRACKER)) $(if $(JAILER),--jailer $(JAILER))
+install: build ## install on this host: make install OWNER=you FIRECRACKER=… JAILER=…
+	mkdir -p $(BUILT)/dist && cp $(addprefix $(BUILT)/release/,banger bangerd banger-helper) $(BUILT)/x86_64-unknown-linux-gnu/agent/banger-agent $(BUILT)/dist/
+	$(if $(filter 0,$(shell id -u)),,sudo )$(BUILT)/dist/banger system install $(if $(OWNER),--owner $(OWNER)) $(if $(FIRECRACKER),--firecracker $(FIRECRACKER)) $(if $(JAILER),--jailer $(JAILER))

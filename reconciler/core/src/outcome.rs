@@ -15,7 +15,7 @@ pub struct Moment {
     pub boot_ms: u64,
 }
 
-/// The first back-off after a failed action or a repeated crash.
+/// The first back-off after a repeated crash.
 const FIRST_BACKOFF_MS: u64 = 10_000;
 /// A VM that ran for so long starts its crash count anew.
 const STEADY_MS: u64 = 600_000;

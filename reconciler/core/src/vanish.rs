@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::api::bounds::PREVENT_DELETION;
 use crate::api::{Kind, Name};
 use crate::intent::Intents;
 use crate::reading::Reading;
@@ -68,10 +69,20 @@ impl Vanish {
             result.held = absent.into_iter().map(|key| (key, why.clone())).collect();
             return result;
         }
+        let (kept, absent) = absent
+            .into_iter()
+            .partition::<BTreeSet<Key>, _>(|key| is_protected(before, key));
         self.missing.retain(|key, _| absent.contains(key));
         self.guarded.retain(|key, _| absent.contains(key));
         let mut due = BTreeSet::new();
         result.held.clone_from(&self.guarded);
+        let why = format!(
+            "its last good document carries the annotation {PREVENT_DELETION}: put the document \
+             back; to delete it, take the annotation out of it first"
+        );
+        result
+            .held
+            .extend(kept.into_iter().map(|key| (key, why.clone())));
         let stable_ms = match absent.len() {
             0 | 1 => STABLE_MS,
             _ => SEVERAL_MS,
@@ -156,6 +167,16 @@ fn live(intents: &Intents) -> BTreeSet<Key> {
     vms.map(|vm| (Kind::VirtualMachine, vm.name().clone()))
         .chain(images.map(|image| (Kind::Image, image.name().clone())))
         .collect()
+}
+
+/// Whether the last good document forbids that the object is deleted.
+fn is_protected(intents: &Intents, (kind, name): &Key) -> bool {
+    let metadata = match kind {
+        Kind::VirtualMachine => intents.vm(name).map(|vm| &vm.metadata),
+        Kind::Image => intents.image(name).map(|image| &image.metadata),
+    };
+    let annotation = metadata.and_then(|metadata| metadata.annotations.get(PREVENT_DELETION));
+    annotation.is_some_and(|value| value == "true")
 }
 
 /// Why this read can't show that something is gone.

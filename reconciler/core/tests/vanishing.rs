@@ -183,3 +183,25 @@ fn the_guard_counts_over_its_window() {
     let again = go(&mut vanish, &mut before, &[0, 1, 2], 4 * WINDOW_MS);
     assert_eq!(again.gone.len(), 1);
 }
+
+#[test]
+fn an_object_that_must_not_be_deleted_stays_until_that_is_taken_back() {
+    let mut before = admitted(2);
+    let vm = before
+        .vms
+        .values_mut()
+        .find(|vm| vm.name().as_str() == "vm-1")
+        .unwrap();
+    let annotations = &mut vm.metadata.annotations;
+    annotations.insert("banger.dev/prevent-deletion".into(), "true".into());
+    let mut vanish = Vanish::default();
+    for now in [0, SEVERAL_MS, 2 * SEVERAL_MS] {
+        let result = vanish.step(&files(2, &[1]), &before, now);
+        assert!(result.gone.is_empty());
+        assert!(result.held[&key(1)].contains("prevent-deletion"));
+    }
+    // The one beside it goes as ever, after its own two seconds.
+    vanish.step(&files(2, &[0, 1]), &before, 3 * SEVERAL_MS);
+    let due = vanish.step(&files(2, &[0, 1]), &before, 3 * SEVERAL_MS + STABLE_MS);
+    assert_eq!(due.gone, BTreeSet::from([key(0)]));
+}

@@ -27,7 +27,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Logs(command) => command.run(context),
         Command::Vm(command) => command.run(context),
         Command::Schema(command) => command.run(),
-        Command::Config(command) => command.run(context),
+        Command::Config(command) => command.run(),
         Command::System(command) => command.run(context),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(),

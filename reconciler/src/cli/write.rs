@@ -78,6 +78,32 @@ impl Write {
         .map_err(|error| self.failed(&error))
     }
 
+    /// The write that puts everything back as it was before this one.
+    ///
+    /// # Errors
+    /// Where a symbolic link that goes can't be read.
+    pub(super) fn undo(&self) -> Result<Undo, Failure> {
+        if self.after.is_none() {
+            match fs::read_link(&self.path) {
+                Ok(target) => {
+                    return Ok(Undo::Link {
+                        path: self.path.clone(),
+                        target,
+                    });
+                }
+                // EINVAL: it is no link (readlink(2)).
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Undo::Write(Self {
+            path: self.path.clone(),
+            before: self.after.as_ref().map(|text| text.clone().into_bytes()),
+            after: self.before.as_ref().map(text),
+        }))
+    }
+
     fn put(&self, text: &str) -> io::Result<()> {
         let target = match self.before {
             Some(_) => self.path.canonicalize()?,
@@ -117,6 +143,38 @@ impl Write {
             _ => Exit::Internal,
         };
         Failure::new(exit, format!("{} can't be written", self.path.display())).because(error)
+    }
+}
+
+/// What takes a write back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// Another write.
+    Write(Write),
+    /// The link that went.
+    Link {
+        /// Where it was.
+        path: PathBuf,
+        /// What it led to.
+        target: PathBuf,
+    },
+}
+
+impl Undo {
+    /// Takes it back.
+    ///
+    /// # Errors
+    /// As [`Write::perform`].
+    pub(super) fn perform(&self) -> Result<(), Failure> {
+        match self {
+            Self::Write(write) => write.perform(),
+            Self::Link { path, target } => std::os::unix::fs::symlink(target, path)
+                .and_then(|()| sync_parent(path))
+                .map_err(|error| {
+                    let what = format!("the link {} can't be put back", path.display());
+                    Failure::new(Exit::Internal, what).because(&error)
+                }),
+        }
     }
 }
 

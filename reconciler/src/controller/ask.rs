@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use banger_core::api::bounds::PREVENT_DELETION;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::{self, DiffReport};
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
@@ -16,9 +17,6 @@ use super::run::Controller;
 use crate::store::{NewEvent, StoreError};
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::{Admitted, Code, Event, Severity};
-
-/// An annotation that keeps an object from being deleted.
-const PREVENT_DELETION: &str = "banger.dev/prevent-deletion";
 
 /// Why a request isn't carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

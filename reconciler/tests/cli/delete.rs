@@ -4,7 +4,7 @@ use banger::wire::{Request, Response};
 use banger_core::api::Kind;
 
 use crate::bench::Bench;
-use crate::objects::{not_found, objects, steady, vm};
+use crate::objects::{not_found, objects, refusal, steady, vm};
 
 fn document(name: &str) -> String {
     format!(
@@ -31,6 +31,37 @@ fn the_document_goes_with_the_object() {
             purge: false,
         }]
     );
+}
+
+#[test]
+fn a_refused_deletion_puts_the_document_back() {
+    let bench = Bench::new();
+    bench.daemon(|request| match request {
+        Request::Delete { .. } => vec![refusal("web.yaml can't be made out now")],
+        request => steady(vec![vm("web")])(request),
+    });
+    let path = bench.vm_file("web.yaml");
+    std::fs::write(&path, document("web")).unwrap();
+    let outcome = bench.banger(&["delete", "vm", "web"]);
+    assert_ne!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), document("web"));
+}
+
+#[test]
+fn what_must_not_be_deleted_keeps_its_document() {
+    let bench = Bench::new();
+    let daemon = bench.daemon(|request| {
+        let mut protected = vm("web");
+        let annotations = &mut protected.metadata.annotations;
+        annotations.insert("banger.dev/prevent-deletion".into(), "true".into());
+        steady(vec![protected])(request)
+    });
+    let path = bench.vm_file("web.yaml");
+    std::fs::write(&path, document("web")).unwrap();
+    let outcome = bench.banger(&["delete", "vm", "web"]);
+    assert!(outcome.stderr.contains("prevent-deletion"), "{outcome}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), document("web"));
+    assert!(daemon.told().is_empty());
 }
 
 #[test]

@@ -103,6 +103,12 @@ pub(crate) fn not_found(what: &str) -> Response {
     }))
 }
 
+pub(crate) fn refusal(message: &str) -> Response {
+    response(json!({
+        "response": "error", "code": "conflict", "message": message, "remedy": null,
+    }))
+}
+
 /// A `Diff` with one entry about a VM.
 pub(crate) fn diff_entry(
     name: &str,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use banger_core::api::bounds::PREVENT_DELETION;
+use banger_core::api::status::Object;
 use banger_core::api::{Kind, Name};
 use clap::Args;
 
@@ -107,8 +109,15 @@ impl How {
         if known.is_none() && declared.is_none() {
             return Err(not_found(object));
         }
+        if let Some(known) = &known
+            && is_protected(known)
+        {
+            return Err(protected(object));
+        }
+        let mut undo = Vec::new();
         for write in workspace.writes() {
             write.check()?;
+            undo.push(write.undo()?);
             write.perform()?;
         }
         match context.daemon.delete(object.kind, &object.name, self.purge) {
@@ -117,10 +126,31 @@ impl How {
                 code: Code::NotFound,
                 ..
             }) if known.is_none() => {}
-            other => other?,
+            Err(error) => {
+                // Refused: a document that stayed out would say the opposite.
+                for undo in &undo {
+                    undo.perform()?;
+                }
+                return Err(error.into());
+            }
+            Ok(()) => {}
         }
         Ok(known.map(|object| object.metadata.uid))
     }
+}
+
+/// Whether its last good document forbids that it is deleted.
+fn is_protected(object: &Object) -> bool {
+    let annotation = object.metadata.annotations.get(PREVENT_DELETION);
+    annotation.is_some_and(|value| value == "true")
+}
+
+fn protected(object: &ObjectRef) -> Failure {
+    Failure::new(
+        Exit::Conflict,
+        format!("{object} carries the annotation {PREVENT_DELETION}"),
+    )
+    .help("take the annotation out of its document, `banger apply` that, then delete it")
 }
 
 fn not_found(object: &ObjectRef) -> Failure {

@@ -1,12 +1,12 @@
-//! `banger schema vm|image|config`: JSON Schema, for editors.
+//! `banger schema vm|image|config|all`: JSON Schema, for editors.
 
-use banger_core::api::{ImageSpec, VirtualMachineSpec};
+use banger_core::schema;
 use clap::{Args, ValueEnum};
 
 use crate::cli::output::print;
 use crate::cli::{Exit, Failure};
 
-/// `banger schema vm|image|config`.
+/// `banger schema vm|image|config|all`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Schema {
     /// Of what
@@ -22,13 +22,19 @@ enum Of {
     /// An Image
     #[value(alias = "images")]
     Image,
+    /// config.toml
+    Config,
+    /// Any document: what an editor is told to check files of specs with
+    All,
 }
 
 impl Schema {
     pub(in crate::cli) fn run(self) -> Result<Exit, Failure> {
         let schema = match self.of {
-            Of::Vm => schemars::schema_for!(VirtualMachineSpec),
-            Of::Image => schemars::schema_for!(ImageSpec),
+            Of::Vm => schema::virtual_machine(),
+            Of::Image => schema::image(),
+            Of::Config => schema::config(),
+            Of::All => schema::banger(),
         };
         print(serde_json::to_string_pretty(&schema).map_err(|error| {
             Failure::new(Exit::Internal, "the schema can't be written").because(&error)

@@ -62,3 +62,36 @@ fn a_directory_that_is_missing_is_made() {
     write(&path, None, Some("new")).perform().unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
 }
+
+#[test]
+fn a_write_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("web.yaml");
+    let read = || fs::read_to_string(&path).ok();
+    for (before, after) in [
+        (None, Some("new")),
+        (Some("old"), Some("new")),
+        (Some("old"), None),
+    ] {
+        let _ = fs::remove_file(&path);
+        if let Some(text) = before {
+            fs::write(&path, text).unwrap();
+        }
+        let write = write(&path, before, after);
+        let undo = write.undo().unwrap();
+        write.perform().unwrap();
+        assert_eq!(read().as_deref(), after);
+        undo.perform().unwrap();
+        assert_eq!(read().as_deref(), before);
+    }
+    // A link comes back as a link.
+    let target = dir.path().join("target");
+    fs::rename(&path, &target).unwrap();
+    std::os::unix::fs::symlink("target", &path).unwrap();
+    let write = write(&path, Some("old"), None);
+    let undo = write.undo().unwrap();
+    write.perform().unwrap();
+    assert!(!path.exists());
+    undo.perform().unwrap();
+    assert_eq!(fs::read_link(&path).unwrap(), Path::new("target"));
+}

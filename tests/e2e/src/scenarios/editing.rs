@@ -19,6 +19,10 @@ struct Running {
 
 impl Running {
     fn web(lab: &Lab) -> Result<Self> {
+        // Of a scenario that failed.
+        lab.owner(&format!(
+            "mkdir -p ~/.config/banger/vms && {VMS} && rm -rf .git site.yaml copy.yaml many.yaml"
+        ))?;
         lab.vm("web", "vcpus: 2")?;
         Self::of(lab, "web")
     }
@@ -59,20 +63,22 @@ fn label_is(lab: &Lab, label: &str) -> Result<()> {
     lab.until(
         &format!("the label `by: {label}`"),
         &format!(
-            "su owner -c 'banger get vm web -o json' | jq -e '.metadata.labels.by == \"{label}\"' >/dev/null"
+            "su owner -c 'banger get vm web -o json' 2>/dev/null | jq -e '.metadata.labels.by == \"{label}\"' >/dev/null"
         ),
         SOON,
     )
 }
 
-/// Whether a condition of a VM stands with a text in its message.
-fn condition_is(lab: &Lab, name: &str, condition: &str, status: &str, text: &str) -> Result<()> {
+/// Whether web says that its document is bad, or missing and waited for, with
+/// this in the message.
+fn is_held(lab: &Lab, text: &str) -> Result<()> {
     lab.until(
-        &format!("{condition}={status} of {name} with `{text}`"),
+        &format!("web says `{text}`"),
         &format!(
-            "su owner -c 'banger get vm {name} -o json' | jq -e '.status.conditions[] | \
-             select(.type == \"{condition}\" and .status == \"{status}\") | .message | \
-             contains(\"{text}\")' >/dev/null"
+            "su owner -c 'banger get vm web -o json' 2>/dev/null | jq -e '[.status.conditions[] | \
+             select((.type == \"DeletionHeld\" and .status == \"True\") or \
+             (.type == \"Accepted\" and .status == \"False\")) | .message | \
+             contains(\"{text}\")] | any' >/dev/null"
         ),
         SOON,
     )
@@ -180,7 +186,7 @@ pub(super) fn git_mv_with_a_typo(lab: &mut Lab) -> Result<()> {
         "{VMS} && git init -q && git add web.yaml && git mv web.yaml site.yaml && \
          sed -i 's/^metadata:.*/metadata: {{name: web/' site.yaml"
     ))?;
-    condition_is(lab, "web", "DeletionHeld", "True", "site.yaml")?;
+    is_held(lab, "site.yaml")?;
     lab.owner("sleep 4")?;
     web.is_untouched(lab)?;
     lab.owner(&format!(
@@ -249,7 +255,7 @@ pub(super) fn unmounted(lab: &mut Lab) -> Result<()> {
     // What lies beneath is empty, as a mount point is.
     let result = (|| {
         lab.root("mkdir -p /mnt/empty && chown owner /mnt/empty && mount --bind /mnt/empty ~owner/.config/banger/vms")?;
-        condition_is(lab, "web", "DeletionHeld", "True", "mounted")?;
+        is_held(lab, "mounted")?;
         lab.owner("sleep 4")?;
         web.is_untouched(lab)?;
         // Nor does a daemon that starts now believe that all is gone.
@@ -273,7 +279,7 @@ pub(super) fn unmounted(lab: &mut Lab) -> Result<()> {
 pub(super) fn declared_twice(lab: &mut Lab) -> Result<()> {
     let web = Running::web(lab)?;
     lab.write_vm("copy.yaml", &labelled("copy"))?;
-    condition_is(lab, "web", "Accepted", "False", "copy.yaml")?;
+    is_held(lab, "copy.yaml")?;
     web.is_untouched(lab)?;
     lab.owner(&format!("{VMS} && rm copy.yaml"))?;
     lab.ready("web")?;
