@@ -236,6 +236,7 @@ fn words(action: &VmPlan) -> String {
         Verb::Teardown => "teardown",
         Verb::Demote => "demote",
         Verb::Stop => "stop",
+        Verb::Restore => "restore",
         Verb::Create => "create",
         Verb::Update => "update",
     };

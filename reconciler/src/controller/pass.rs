@@ -33,6 +33,7 @@ impl<H: Host> Controller<H> {
         let rest = self.rest(&plan, &intents, network);
         self.last = Some(Last { observed, plan });
         self.publish().await?;
+        self.expire_trash().await?;
         Ok(rest)
     }
 

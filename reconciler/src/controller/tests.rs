@@ -22,6 +22,9 @@ use crate::store::Store;
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
 
+mod deletion;
+mod trash;
+
 /// A daemon on a simulated host, without its socket. Time is paused: what
 /// waits for a timer doesn't take time.
 struct Daemon {
@@ -73,6 +76,7 @@ impl Daemon {
                 state_dir,
                 runtime_dir: "/run/banger".into(),
             },
+            trash_keep: Duration::from_secs(7 * 86_400),
             memory_headroom: 0,
             max_chains: 2,
             resync: Duration::from_secs(30),

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::lock::Lock;
 use super::{
-    Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open,
+    Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open, trash,
 };
 use crate::wire::response::Event;
 
@@ -82,6 +82,12 @@ pub(super) fn commit(
     }
     if let Some(boot_id) = &batch.boot_id {
         host::put(&transaction, boot_id)?;
+    }
+    if let Some(ms) = batch.running_ms {
+        trash::put_running(&transaction, ms)?;
+    }
+    if let Some(entries) = &batch.trash {
+        trash::put(&transaction, entries)?;
     }
     let events = event::append(&transaction, &batch.events, now, EVENT_CAP)?;
     transaction.commit()?;

@@ -20,6 +20,7 @@ mod lock;
 mod migration;
 mod object;
 mod open;
+mod trash;
 
 #[cfg(test)]
 mod tests;
@@ -29,3 +30,4 @@ pub use error::{OpenError, StoreError};
 pub use event::{EVENT_CAP, NewEvent};
 pub use handle::Store;
 pub use open::Loaded;
+pub use trash::Kept;

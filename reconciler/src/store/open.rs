@@ -8,7 +8,7 @@ use banger_core::intent::Intents;
 use banger_protocol::VmUid;
 use rusqlite::{Connection, ErrorCode};
 
-use super::{OpenError, condition, host, migration, object};
+use super::{Kept, OpenError, condition, host, migration, object, trash};
 
 /// Everything that the daemon knew when it last wrote.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ pub struct Loaded {
     pub conditions: BTreeMap<VmUid, Vec<Condition>>,
     /// The boot of the host that the back-offs are of.
     pub boot_id: Option<String>,
+    /// How long the daemon has run in all, milliseconds.
+    pub running_ms: u64,
+    /// What is known of entries of the trash.
+    pub trash: BTreeMap<String, Kept>,
 }
 
 /// Opens the database at `path`, checks it, migrates it and reads it.
@@ -74,7 +78,10 @@ fn load(connection: &Connection, path: &Path) -> Result<Loaded, OpenError> {
             source,
         },
     })?;
+    let (running_ms, trash) = trash::load(connection).map_err(|source| explain(path, source))?;
     Ok(Loaded {
+        running_ms,
+        trash,
         intents,
         sources,
         conditions: condition::load(connection).map_err(|source| explain(path, source))?,
