@@ -26,6 +26,7 @@ mod prompt;
 mod report;
 mod run;
 mod settle;
+mod size;
 mod stages;
 mod style;
 mod surgery;

@@ -76,7 +76,7 @@ impl<H: Host> Controller<H> {
     /// not have been seen there.
     async fn try_admit(&mut self, reading: &Reading) -> Result<Option<Vec<Admitted>>, StoreError> {
         let now_ms = self.clock.now_ms();
-        let uncounted_ms = self.uncounted_ms();
+        let ran_ms = self.ran_ms;
         let forgotten = self.ledger.state().await.forgotten;
         let found = self.host.trash().await;
         let (vanish, rules) = (&mut self.vanish, &self.settings.rules);
@@ -110,7 +110,7 @@ impl<H: Host> Controller<H> {
                         Arc::new(admission.intents.clone())
                     },
                     sources: Arc::new(admission.sources.clone()),
-                    trash: trash::kept(&found, state, state.running_ms + uncounted_ms),
+                    trash: trash::kept(&found, state, state.running_ms + ran_ms),
                     ..state.clone()
                 };
                 let latest = Latest {

@@ -88,8 +88,10 @@ pub struct Controller<H> {
     pub(super) importing: BTreeMap<VmUid, Importing>,
     pub(super) tidying: JoinSet<bool>,
     pub(super) host_failures: u32,
-    /// The boot clock when running time was last written down.
-    pub(super) counted_ms: u64,
+    /// The boot clock when running time was last counted.
+    pub(super) ticked_ms: u64,
+    /// Running time that isn't in the ledger yet, milliseconds.
+    pub(super) ran_ms: u64,
     pub(super) stop: CancellationToken,
     asks: mpsc::Receiver<Ask>,
 }
@@ -125,7 +127,8 @@ impl<H: Host> Controller<H> {
             host,
             ledger,
             board: Arc::default(),
-            counted_ms: clock.now_ms(),
+            ticked_ms: clock.now_ms(),
+            ran_ms: 0,
             clock,
             settings,
             sources: Arc::new(Mutex::new(sources)),
@@ -212,6 +215,7 @@ impl<H: Host> Controller<H> {
     }
 
     async fn leave(&mut self) {
+        self.tick();
         if let Err(error) = self.count_running().await {
             tracing::warn!("the running time could not be saved: {error}");
         }

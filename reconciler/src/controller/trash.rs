@@ -23,52 +23,55 @@ use crate::wire::response::{Code, TrashItem};
 
 /// Running time is written down so often: so much is lost by a crash, which
 /// keeps disks a little longer.
-const COUNTED_EVERY_MS: u64 = 60_000;
+const COUNTED_EVERY_MS: u64 = 600_000;
 
 /// What the host said of the trash.
 pub(super) type Found = Result<Arc<Vec<Trashed>>, StepError>;
 
 impl<H: Host> Controller<H> {
-    /// Running time that isn't in the ledger yet, milliseconds. A longer pause
-    /// than passes ever make is a suspended host's, and isn't counted.
-    pub(super) fn uncounted_ms(&self) -> u64 {
+    /// Counts the time since the last pass. A longer pause than passes ever
+    /// make is a suspended host's, and counts as one between passes.
+    pub(super) fn tick(&mut self) {
         let resync = u64::try_from(self.settings.resync.as_millis()).unwrap_or(u64::MAX);
-        let passed = self.clock.now_ms().saturating_sub(self.counted_ms);
-        passed.min(resync.saturating_mul(2))
+        let now = self.clock.now_ms();
+        let passed = now.saturating_sub(self.ticked_ms);
+        self.ran_ms += passed.min(resync.saturating_mul(2));
+        self.ticked_ms = now;
     }
 
     /// Writes the running time down.
     pub(super) async fn count_running(&mut self) -> Result<(), StoreError> {
-        let (now, passed) = (self.clock.now_ms(), self.uncounted_ms());
+        let ran_ms = self.ran_ms;
         self.ledger
             .replace(|state| {
                 let next = State {
-                    running_ms: state.running_ms + passed,
+                    running_ms: state.running_ms + ran_ms,
                     ..state.clone()
                 };
                 (next, Vec::new(), ())
             })
             .await?;
-        self.counted_ms = now;
+        self.ran_ms = 0;
         Ok(())
     }
 
     /// Empties what has lain long enough, one entry a pass.
     pub(super) async fn expire_trash(&mut self) -> Result<(), StoreError> {
-        if self.uncounted_ms() >= COUNTED_EVERY_MS {
+        if self.ran_ms >= COUNTED_EVERY_MS {
             self.count_running().await?;
         }
         let Ok(entries) = self.host.trash().await else {
             return Ok(());
         };
         let state = self.ledger.state().await;
+        let running_ms = state.running_ms + self.ran_ms;
         let since = state
             .trash
             .iter()
             .map(|(id, kept)| (id.clone(), kept.since_ms));
         let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
         let since: BTreeMap<String, u64> = since.collect();
-        let expired = trash::expired(&entries, &since, state.running_ms, keep_ms, &state.intents);
+        let expired = trash::expired(&entries, &since, running_ms, keep_ms, &state.intents);
         let wanted = |entry: &&&Trashed| state.trash.get(&entry.id).is_some_and(|it| it.wanted);
         let Some(entry) = expired.iter().find(|entry| !wanted(entry)) else {
             return Ok(());
@@ -110,7 +113,7 @@ impl<H: Host> Controller<H> {
         let entries = self.trash_entries().await?;
         let state = self.ledger.state().await;
         let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
-        let running_ms = state.running_ms + self.uncounted_ms();
+        let running_ms = state.running_ms + self.ran_ms;
         let items = entries.iter().map(|entry| {
             let kept = state.trash.get(&entry.id);
             let lain = kept.map_or(0, |kept| running_ms.saturating_sub(kept.since_ms));
@@ -170,7 +173,7 @@ impl<H: Host> Controller<H> {
             .filter(|other| other.id != *id && other.name() == Some(name))
             .map(|other| &other.id)
             .collect();
-        let running_ms = self.uncounted_ms();
+        let running_ms = self.ran_ms;
         let wanted = event(
             Kind::VirtualMachine,
             name,

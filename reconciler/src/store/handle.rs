@@ -8,6 +8,7 @@ use banger_core::api::{Kind, Name};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::backup::DATABASE;
 use super::lock::Lock;
 use super::{
     Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open, trash,
@@ -26,7 +27,7 @@ impl Store {
     /// Blocks; the directory must exist.
     pub fn open(state_dir: &Path) -> Result<(Self, Loaded), OpenError> {
         let lock = Lock::take(state_dir)?;
-        let (connection, loaded) = open::open(&state_dir.join("banger.db"))?;
+        let (connection, loaded) = open::open(&state_dir.join(DATABASE))?;
         let open = Arc::new((Mutex::new(connection), lock));
         Ok((Self { open }, loaded))
     }

@@ -20,6 +20,9 @@ use super::event::{self, NewEvent};
 use super::{Batch, OpenError, Store, StoreError, handle, migration, open};
 use crate::wire::response::Severity;
 
+mod faults;
+mod trash;
+
 fn uid(n: u16) -> VmUid {
     format!("0193f3a0-5b1c-7cc3-98c4-dc0c0c07{n:04x}")
         .parse()
