@@ -73,7 +73,8 @@ pub(super) fn admit(
         Some(mut vm) => {
             // The disks may be on their way to the trash, or there already.
             vm.restoring |= vm.deletion.take().is_some();
-            vm.renaming = None;
+            // Until then, the old document is admitted again and again.
+            vm.renaming = vm.renaming.filter(|to| to != name);
             change(&mut vm, document, written, spec);
             claims.take_slot(vm.allocation.slot, vm.uid);
             claims.take_ports(vm.uid, vm.name().as_str(), &vm.spec.ports);
