@@ -66,7 +66,9 @@ impl From<StoreError> for Refusal {
         Self {
             code: Code::Internal,
             message: format!("{error}{cause}"),
-            remedy: Some("see that the disk of the state directory isn't full".into()),
+            remedy: Some(
+                "see that the disk of the state directory isn't full and can be written".into(),
+            ),
         }
     }
 }

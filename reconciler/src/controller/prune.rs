@@ -1,10 +1,13 @@
 //! `banger apply --prune`: a person's word for the deletions that the mass
-//! guard holds, of one directory and no other.
+//! guard holds, of one directory and no other. The loop waits for it while
+//! documents are missing that may yet come back, two seconds at most.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use banger_core::api::{Kind, Name};
 use banger_core::seam::Host;
+use banger_core::vanish::STABLE_MS;
 
 use super::admit::source_of;
 use super::ask::Refusal;
@@ -18,8 +21,14 @@ impl<H: Host> Controller<H> {
         directories: &[PathBuf],
     ) -> Result<Vec<(Kind, Name)>, Refusal> {
         // Read anew, so that a document that came back meanwhile counts.
-        let reading = self.read(Vec::new()).await;
+        let mut reading = self.read(Vec::new()).await;
         self.admit(&reading).await?;
+        // What went a moment ago is held only once it is seen to stay away.
+        if let Some(ms) = self.latest.vanished.recheck_after_ms {
+            tokio::time::sleep(Duration::from_millis(ms.min(STABLE_MS))).await;
+            reading = self.read(Vec::new()).await;
+            self.admit(&reading).await?;
+        }
         let state = self.ledger.state().await;
         let directories: Vec<PathBuf> = directories.iter().map(|it| real(it)).collect();
         let mut confirmed = Vec::new();

@@ -188,3 +188,20 @@ async fn what_the_mass_guard_holds_goes_at_a_word_for_its_directory() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     daemon.ready("d").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_word_right_after_the_documents_went_is_enough() {
+    let daemon = Daemon::start().await;
+    let names = ["a", "b", "c", "d"];
+    daemon.write("image.yaml", IMAGE).await;
+    let all = names.map(|n| vm(n, "")).join("---\n");
+    daemon.write("all.yaml", &all).await;
+    for vm_name in names {
+        daemon.ready(vm_name).await;
+    }
+    fs::remove_file(daemon.path("all.yaml")).unwrap();
+    let directory = daemon.root.path().join("config/vms");
+    let gone = daemon.handle.prune(vec![directory]).await.unwrap();
+    assert_eq!(gone.len(), 4);
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+}
