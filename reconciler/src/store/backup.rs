@@ -245,7 +245,7 @@ fn set_aside(place: &Path) -> io::Result<()> {
     }
     if let Ok(old) = Connection::open(place) {
         // A damaged one can't; its log is kept beside it then.
-        let _ = old.pragma_query_value(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
+        let _ = old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
     }
     let kept = beside(place, "replaced");
     for side in ["", "-wal"] {

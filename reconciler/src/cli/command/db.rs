@@ -17,7 +17,7 @@ use crate::store::{self, BackupError, Checked, OpenError};
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Db {
     /// Copy the database to a new file; the daemon may run
-    Backup(Copy),
+    Backup(Backup),
     /// Check every page, reference and row; the daemon may run
     Check(Place),
     /// Put a copy in the database's place; the daemon must be stopped
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Place {
 
 /// `banger db backup FILE`.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Copy {
+pub(in crate::cli) struct Backup {
     /// The copy
     file: PathBuf,
     #[command(flatten)]
