@@ -205,3 +205,42 @@ async fn a_word_right_after_the_documents_went_is_enough() {
     assert_eq!(gone.len(), 4);
     daemon.until("gone", |now| now.vms.is_empty()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_may_fail_at_every_step() {
+    for when in [When::Before, When::After] {
+        for step in 0..10 {
+            let (daemon, before) = with_web().await;
+            daemon.remove("web.yaml").await;
+            daemon.until("gone", |now| now.vms.is_empty()).await;
+            let call = daemon.host.calls() + step;
+            daemon.host.add_fault(Fault { call, when });
+            daemon.write("web.yaml", &vm("web", WORK)).await;
+            let daemon = daemon.restart().await;
+            let web = daemon.ready("web").await;
+            assert_eq!(uid(&web), before, "{step} {when:?}");
+            assert_eq!(daemon.handle.trash().await.unwrap(), []);
+        }
+    }
+}
+
+/// What is on its way back and is deleted after all goes as a whole.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_may_be_given_up() {
+    let (daemon, before) = with_web().await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.host.add_fault(Fault {
+        call: daemon.host.calls(),
+        when: When::Before,
+    });
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    delete(&daemon, "web.yaml", "web").await;
+    daemon.until("gone again", |now| now.vms.is_empty()).await;
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    // It was deleted by name this time.
+    assert_ne!(uid(&daemon.ready("web").await), before);
+    let trash = daemon.handle.trash().await.unwrap();
+    assert_eq!(trash.len(), 1);
+    assert_eq!(trash[0].disks, [DiskRole::Cow, DiskRole::Work]);
+}
