@@ -241,11 +241,10 @@ impl FakeVm {
         numbers: &mut Numbers,
     ) {
         self.trashed.extend(&disks);
-        let second = i64::try_from(numbers.ticks).unwrap_or(i64::MAX);
         self.trash.push(Trashed {
             id: format!("{}-{}", vm.uid(), numbers.number()),
             uid: vm.uid(),
-            trashed: Timestamp::from_second(second).unwrap_or(Timestamp::MAX),
+            trashed: Timestamp::now(),
             disk,
             vm: match vm {
                 VmRef::Intended(vm) => Some((**vm).clone()),

@@ -6,12 +6,14 @@ use banger::wire::{Request, Response};
 use banger_core::api::Kind;
 
 use crate::bench::Bench;
-use crate::objects::{not_found, steady, synced, vm};
+use crate::objects::{not_found, objects, steady, synced, vm};
 
 /// A daemon that holds VM `web` and takes every document over as that.
 fn renaming(request: &Request) -> Vec<Response> {
     match request {
         Request::Sync {} => synced(&["shop", "123"]),
+        // The old name is still there at first.
+        Request::Watch { .. } => vec![objects(&[vm("web")]), objects(&[vm("shop"), vm("123")])],
         request => steady(vec![vm("web")])(request),
     }
 }

@@ -3,7 +3,10 @@
 //! The daemon is told first, so that the changed document is this same VM and
 //! neither the end of one nor the beginning of another.
 
+use std::time::{Duration, Instant};
+
 use banger_core::api::{Kind, Name};
+use banger_protocol::VmUid;
 use clap::Args;
 
 use super::apply::goals;
@@ -12,6 +15,9 @@ use crate::cli::object_ref::{KindArg, ObjectRef};
 use crate::cli::output::{note, print};
 use crate::cli::workspace::Workspace;
 use crate::cli::{Exit, Failure};
+
+/// The daemon's next pass shows the new name.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `banger rename vm OLD NEW`.
 #[derive(Debug, Args)]
@@ -51,8 +57,23 @@ impl Rename {
             )
             .help("look at both with `banger get vms`; somebody else changed the documents"));
         }
+        self.appears(context, before.metadata.uid)?;
         print(format_args!("{old} renamed to {new} in {}", path.display()))?;
         note("The guest takes its new host name at its next boot.");
         Ok(Exit::Ok)
+    }
+
+    /// Waits until the VM is listed under its new name.
+    fn appears(&self, context: &Context, uid: VmUid) -> Result<(), Failure> {
+        let deadline = Some(Instant::now() + PATIENCE);
+        let kind = Kind::VirtualMachine;
+        let mut watch = context.daemon.watch(kind, Some(&self.new))?;
+        loop {
+            let listing = watch.next(deadline)?;
+            let mut objects = listing.objects.iter();
+            if objects.any(|it| it.metadata.name == self.new && it.metadata.uid == uid) {
+                return Ok(());
+            }
+        }
     }
 }
