@@ -242,6 +242,7 @@ fn words(action: &VmPlan) -> String {
         Verb::Teardown => "teardown",
         Verb::Demote => "demote",
         Verb::Stop => "stop",
+        Verb::Restore => "restore",
         Verb::Create => "create",
         Verb::Update => "update",
     };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use banger_protocol::{DiskRole, Slot, VmUid};
 use jiff::Timestamp;
@@ -110,6 +111,16 @@ pub struct Deletion {
     pub purge: bool,
 }
 
+/// A document, as a person wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenDocument {
+    /// The file.
+    pub file: PathBuf,
+    /// The document's own text; the whole file's where it holds nothing else.
+    pub text: String,
+}
+
 /// A start of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -159,6 +170,16 @@ pub struct VmIntent {
     pub confirmations: Vec<Confirmation>,
     /// Set once it is to go.
     pub deletion: Option<Deletion>,
+    /// Its disks may lie in the trash: they come back before anything is made anew.
+    #[serde(default)]
+    pub restoring: bool,
+    /// `banger rename`: a document of this name that appears where the old
+    /// one's is gone is this VM's.
+    #[serde(default)]
+    pub renaming: Option<Name>,
+    /// Its document as it was last accepted; kept so that it can be put back.
+    #[serde(default)]
+    pub document: Option<WrittenDocument>,
     /// When and in which boot of the host the guest was last started.
     pub started: Option<Started>,
     /// The guest announced its end and the run policy is content with that.

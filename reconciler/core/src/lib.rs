@@ -26,5 +26,6 @@ pub mod schema;
 pub mod seam;
 pub mod status;
 pub mod text;
+pub mod trash;
 pub mod validate;
 pub mod vanish;

@@ -217,6 +217,8 @@ pub struct Observed {
     pub nat: Presence<BTreeSet<Slot>>,
     /// Imported images in the state directory.
     pub images: Presence<BTreeSet<ImageDigest>>,
+    /// Images that disks in the trash lie over.
+    pub trash: Presence<BTreeSet<ImageDigest>>,
 }
 
 impl Observed {

@@ -48,6 +48,7 @@ pub fn after_step(vm: &mut VmIntent, step: &Step, intents: &Intents, moment: &Mo
                     .clone_from(&vm.spec.ssh_authorized_keys);
             }
         }
+        Step::RestoreDisks => vm.restoring = false,
         Step::RecordExit { ending } => record_exit(vm, *ending, moment),
         _ => return false,
     }

@@ -2,10 +2,12 @@
 //! stand behind the same trait; the controller knows only this.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use crate::observed::Observed;
 use crate::plan::{HostStep, Step};
+use crate::trash::Trashed;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,12 @@ pub trait Host: Send + Sync + 'static {
         &self,
         digest: &ImageDigest,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
+
+    /// What lies in the trash, oldest first.
+    fn trash(&self) -> impl Future<Output = Result<Arc<Vec<Trashed>>, StepError>> + Send;
+
+    /// Removes an entry of the trash for good; one that isn't there is no error.
+    fn empty_trash(&self, id: &str) -> impl Future<Output = Result<(), StepError>> + Send;
 
     /// Memory that VMs may take now, in bytes.
     fn available_memory(&self) -> u64;

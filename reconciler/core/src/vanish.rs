@@ -43,6 +43,8 @@ pub struct Vanish {
     /// Once held by the mass guard, an object stays until its document is
     /// back or somebody deletes it by name: waiting confirms nothing.
     guarded: BTreeMap<Key, String>,
+    /// A person confirmed that these are to go.
+    confirmed: BTreeSet<Key>,
     recent: VecDeque<(u64, Kind)>,
 }
 
@@ -53,11 +55,23 @@ pub struct Vanished {
     pub gone: BTreeSet<Key>,
     /// These are missing and stay, because of this.
     pub held: BTreeMap<Key, String>,
+    /// Of `held`, those that the mass guard holds until somebody confirms.
+    pub guarded: BTreeSet<Key>,
     /// A read after so many milliseconds may tell more.
     pub recheck_after_ms: Option<u64>,
 }
 
 impl Vanish {
+    /// Lets go of what the mass guard holds: the next step takes it for gone
+    /// if its document is still missing. Answers whether it was held.
+    pub fn confirm(&mut self, key: &(Kind, Name)) -> bool {
+        let held = self.guarded.remove(key).is_some();
+        if held {
+            self.confirmed.insert(key.clone());
+        }
+        held
+    }
+
     /// Takes one read into account. `now_ms` is any clock that doesn't go back.
     pub fn step(&mut self, reading: &Reading, before: &Intents, now_ms: u64) -> Vanished {
         let declared = reading.declared();
@@ -74,6 +88,7 @@ impl Vanish {
             .partition::<BTreeSet<Key>, _>(|key| is_protected(before, key));
         self.missing.retain(|key, _| absent.contains(key));
         self.guarded.retain(|key, _| absent.contains(key));
+        self.confirmed.retain(|key| absent.contains(key));
         let mut due = BTreeSet::new();
         result.held.clone_from(&self.guarded);
         let why = format!(
@@ -120,9 +135,19 @@ impl Vanish {
         {
             self.recent.pop_front();
         }
+        // What was confirmed doesn't count against the rest.
+        for key in std::mem::take(&mut self.confirmed) {
+            if due.remove(&key) {
+                self.missing.remove(&key);
+                result.gone.insert(key);
+            } else {
+                self.confirmed.insert(key);
+            }
+        }
         for kind in [Kind::VirtualMachine, Kind::Image] {
             self.guard(kind, &live, &due, now_ms, &mut result);
         }
+        result.guarded.extend(self.guarded.keys().cloned());
         result
     }
 

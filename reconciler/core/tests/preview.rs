@@ -120,6 +120,7 @@ fn running(spec: &str) -> (Intents, Observed) {
         elsewhere: ObservedVm::absent(),
         bridge: Presence::Present(()),
         nat: Presence::Present(BTreeSet::from([vm.allocation.slot])),
+        trash: Presence::Absent,
         images: Presence::Present(
             intents
                 .images

@@ -205,3 +205,24 @@ fn an_object_that_must_not_be_deleted_stays_until_that_is_taken_back() {
     let due = vanish.step(&files(2, &[0, 1]), &before, 3 * SEVERAL_MS + STABLE_MS);
     assert_eq!(due.gone, BTreeSet::from([key(0)]));
 }
+
+#[test]
+fn a_word_lets_go_of_what_is_held_and_of_nothing_else() {
+    let (mut vanish, before) = (Vanish::default(), admitted(4));
+    let bare = files(4, &[0, 1, 2, 3]);
+    vanish.step(&bare, &before, 0);
+    let held = vanish.step(&bare, &before, SEVERAL_MS);
+    assert_eq!(held.guarded.len(), 4);
+    assert!(held.gone.is_empty());
+    assert!(vanish.confirm(&key(0)));
+    assert!(!vanish.confirm(&key(0)), "once is enough");
+    assert!(vanish.confirm(&key(1)));
+    // The second one's document is back before the next read.
+    let one_back = files(4, &[0, 2, 3]);
+    let after = vanish.step(&one_back, &before, SEVERAL_MS + 1);
+    assert_eq!(after.gone, BTreeSet::from([key(0)]));
+    assert_eq!(after.guarded, BTreeSet::from([key(2), key(3)]));
+    // A word doesn't outlive that.
+    let gone_again = vanish.step(&bare, &before, SEVERAL_MS + 2);
+    assert!(!gone_again.gone.contains(&key(1)));
+}

@@ -8,6 +8,7 @@ use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
+use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, Process};
 use banger_protocol::{Install, Inventory, VmUid, install};
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, root_disk, serial_log, trash, work_disk};
+use super::{failure, root_disk, serial_log, trash, trash_list, work_disk};
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
 use crate::observe::files::StateFiles;
@@ -70,6 +71,7 @@ impl RealHost {
             owner_key: OwnerKey::of_home(&options.home),
             changed: Arc::new(Notify::new()),
             exits: super::exit_watch::ExitWatch::default(),
+            trash: trash_list::TrashCache::default(),
         });
         let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
         Self {
@@ -102,6 +104,17 @@ impl RealHost {
                 .collect(),
             Probe::Unknown(_) => Vec::new(),
         }
+    }
+
+    /// Does what changes the trash. The list is read anew afterwards, even if
+    /// it was being read meanwhile.
+    async fn changing_trash(
+        &self,
+        work: impl FnOnce() -> Result<(), StepError> + Send + 'static,
+    ) -> Result<(), StepError> {
+        let done = failure::blocking(work).await;
+        self.shared.trash.changed();
+        done
     }
 
     /// Watches and attends what runs, and takes over what agents said.
@@ -171,6 +184,10 @@ impl Host for RealHost {
             let seen = handles::of_inventory(inventory);
             shared.handles.rebuild(mark, seen, &shared.layout);
         }
+        observed.trash = match self.trash().await {
+            Ok(entries) => Presence::Present(pinned(&entries)),
+            Err(error) => Presence::Unknown(error.message),
+        };
         self.listen_in(&mut observed, vms).await;
         observed
     }
@@ -195,14 +212,21 @@ impl Host for RealHost {
             Step::MakeWorkDisk { size } => work_disk::make(&layout, uid, *size).await,
             Step::TrashDisk { role } => {
                 let (vm, role) = (vm.clone(), *role);
-                failure::blocking(move || trash::disk(&layout, &vm, role, Timestamp::now())).await
+                let work = move || trash::disk(&layout, &vm, role, Timestamp::now());
+                self.changing_trash(work).await
+            }
+            Step::RestoreDisks => {
+                let vm = vm.clone();
+                let work = move || trash_list::restore(&layout, &vm);
+                self.changing_trash(work).await
             }
             Step::DropDisks { purge: true } => {
                 failure::blocking(move || trash::purge(&layout, uid)).await
             }
             Step::DropDisks { purge: false } => {
                 let vm = vm.clone();
-                failure::blocking(move || trash::all(&layout, &vm, Timestamp::now())).await
+                let work = move || trash::all(&layout, &vm, Timestamp::now());
+                self.changing_trash(work).await
             }
             Step::AttachLoop { role, image } => {
                 shared.attach_loop(uid, *role, image.as_ref()).await
@@ -243,6 +267,17 @@ impl Host for RealHost {
 
     async fn remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
         self.shared.remove_image(digest).await
+    }
+
+    async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
+        let shared = Arc::clone(&self.shared);
+        failure::blocking(move || shared.trash.list(&shared.layout)).await
+    }
+
+    async fn empty_trash(&self, id: &str) -> Result<(), StepError> {
+        let (layout, id) = (self.shared.layout.clone(), id.to_owned());
+        let work = move || trash_list::empty(&layout, &id);
+        self.changing_trash(work).await
     }
 
     /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.

@@ -21,6 +21,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 mod trash;
+mod trash_list;
 mod vmm;
 mod work_disk;
 

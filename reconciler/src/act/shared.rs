@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::exit_watch::ExitWatch;
 use super::layout::Layout;
+use super::trash_list::TrashCache;
 use crate::guest::attendant::Attendant;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) owner_key: OwnerKey,
     pub(super) changed: Arc<Notify>,
     pub(super) exits: ExitWatch,
+    pub(super) trash: TrashCache,
 }
 
 impl Shared {

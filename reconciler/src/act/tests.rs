@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::layout::Layout;
 use super::root_disk::{self, cow_length};
 use super::trash::TrashEntry;
-use super::{host, serial_log, trash, work_disk};
+use super::{host, serial_log, trash, trash_list, work_disk};
 
 const MIB: u64 = 1 << 20;
 
@@ -253,4 +253,106 @@ fn memory_is_read_in_bytes() {
     let text = "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
     assert_eq!(host::mem_available(text), Some(2 * MIB));
     assert_eq!(host::mem_available("MemTotal: 1 kB\n"), None);
+}
+
+#[test]
+fn the_trash_is_listed_with_what_it_takes() {
+    let state = state();
+    assert_eq!(trash_list::list(&state.layout).unwrap(), []);
+    let intended = VmRef::Intended(Box::new(vm()));
+    root_disk::make(&state.layout, uid(), mib(64)).unwrap();
+    trash::disk(&state.layout, &intended, DiskRole::Cow, at(60)).unwrap();
+    root_disk::make(&state.layout, uid(), mib(64)).unwrap();
+    std::fs::write(state.layout.work(uid()), vec![1; MIB as usize]).unwrap();
+    trash::all(&state.layout, &intended, at(120)).unwrap();
+    // What isn't ours is left out, and an entry without a description isn't.
+    std::fs::create_dir(state.layout.trash().join("notes")).unwrap();
+    let bare = state.layout.trash().join(format!("{}-x", uid()));
+    std::fs::create_dir(&bare).unwrap();
+    std::fs::write(bare.join("root.cow"), "x").unwrap();
+
+    let entries = trash_list::list(&state.layout).unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.disk, entry.vm.is_some(), entry.disks.clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some(DiskRole::Cow), true, vec![DiskRole::Cow]),
+            (None, true, vec![DiskRole::Cow, DiskRole::Work]),
+            (None, false, vec![DiskRole::Cow]),
+        ]
+    );
+    // Sparse files take what was written of them, not their length.
+    assert!(entries[0].taken < MIB, "{}", entries[0].taken);
+    assert!((MIB..2 * MIB).contains(&entries[1].taken));
+}
+
+#[test]
+fn disks_come_back_from_the_trash_whole_and_once() {
+    let state = state();
+    let mut running = vm();
+    running.image = Some(banger_core::intent::ImageDigest("a".repeat(64)));
+    let intended = VmRef::Intended(Box::new(running));
+    // Nothing was ever made of it: nothing is missing.
+    trash_list::restore(&state.layout, &intended).unwrap();
+    assert!(!state.layout.vm(uid()).exists());
+
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    std::fs::write(state.layout.work(uid()), "mine").unwrap();
+    trash::all(&state.layout, &intended, at(60)).unwrap();
+    // A log of a later attempt is not in the way.
+    std::fs::create_dir_all(state.layout.vm(uid())).unwrap();
+    std::fs::write(state.layout.serial_log(uid()), "log").unwrap();
+    for _ in 0..2 {
+        trash_list::restore(&state.layout, &intended).unwrap();
+    }
+    assert_eq!(std::fs::read(state.layout.work(uid())).unwrap(), b"mine");
+    assert!(state.layout.cow(uid()).exists());
+    assert!(!state.layout.vm(uid()).join("trash.json").exists());
+    assert!(entries(&state).is_empty());
+
+    // Disks that are in their place are never replaced by older ones.
+    trash::all(&state.layout, &intended, at(120)).unwrap();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash_list::restore(&state.layout, &intended).unwrap();
+    assert!(!state.layout.work(uid()).exists());
+    assert_eq!(entries(&state).len(), 1);
+}
+
+#[test]
+fn a_vm_whose_disks_are_nowhere_does_not_get_empty_ones() {
+    let state = state();
+    let mut ran = vm();
+    ran.applied = Some(banger_core::intent::Applied {
+        spec: ran.spec.clone(),
+        generation: 1,
+        image: banger_core::intent::ImageDigest("a".repeat(64)),
+        restart_token: 0,
+    });
+    let error = trash_list::restore(&state.layout, &VmRef::Intended(Box::new(ran))).unwrap_err();
+    assert!(!error.retry);
+    assert!(
+        error.message.contains("not in the trash any more"),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_an_entry_of_the_trash_is_emptied() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    let intended = VmRef::Intended(Box::new(vm()));
+    trash::all(&state.layout, &intended, at(60)).unwrap();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    for id in ["..", "../vms", "", ".", "/etc"] {
+        assert!(trash_list::empty(&state.layout, id).is_err(), "{id:?}");
+    }
+    let [id] = entries(&state).try_into().unwrap();
+    for _ in 0..2 {
+        trash_list::empty(&state.layout, &id).unwrap();
+    }
+    assert!(entries(&state).is_empty());
+    assert!(state.layout.cow(uid()).exists());
 }

@@ -1,7 +1,8 @@
 //! The trash: disks of VMs that went or whose disk was replaced, each entry a
 //! directory `<uid>-<name>-<time>` with `trash.json` beside the disks.
 //!
-//! Nothing here looks at a clock but the caller's, and nothing is ever emptied.
+//! Nothing here looks at a clock but the caller's, and nothing is emptied;
+//! [`super::trash_list`] has the ways out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub(super) struct TrashEntry {
     pub(super) vm: Option<VmIntent>,
 }
 
-const DESCRIPTION: &str = "trash.json";
+/// The name of the description within an entry.
+pub(super) const DESCRIPTION: &str = "trash.json";
 
 /// Moves one disk into the trash; none where it isn't there (any more).
 pub(super) fn disk(

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::command::{
-    apply, completion, config, delete, describe, diff, events, get, logs, schema, validate,
-    version, vm, wait,
+    apply, completion, config, db, delete, describe, diff, events, get, logs, rename, schema,
+    trash, undelete, validate, version, vm, wait,
 };
 use super::{Exit, system};
 
@@ -58,6 +58,13 @@ pub(super) enum Command {
     Describe(describe::Describe),
     /// Delete objects and the documents that declare them
     Delete(delete::Delete),
+    /// Give a VM another name; it stays the same VM
+    Rename(rename::Rename),
+    /// Take a deleted VM back from the trash, with its document
+    Undelete(undelete::Undelete),
+    /// Look into the trash, and empty it
+    #[command(subcommand)]
+    Trash(trash::Trash),
     /// Wait for a condition
     Wait(wait::Wait),
     /// Show what happened
@@ -72,6 +79,9 @@ pub(super) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Copy, check and restore the daemon's database
+    #[command(subcommand)]
+    Db(db::Db),
     /// Install banger on this host, look after it
     #[command(subcommand)]
     System(system::System),

@@ -27,6 +27,7 @@ mod quote;
 mod report;
 mod run;
 mod settle;
+mod size;
 mod stages;
 mod style;
 mod surgery;

@@ -2,7 +2,7 @@
 //! paths made absolute. The caller parses the result and compares it with what
 //! it meant to get.
 
-use banger_core::api::{Body, ImageSpec};
+use banger_core::api::{Body, ImageSpec, Name};
 
 use super::documents::Document;
 
@@ -48,6 +48,29 @@ pub(super) fn with_absolute_paths(text: &str, document: &Document) -> Option<Str
         }
     }
     Some(own)
+}
+
+/// The whole file's text, with another name in this document. `None`: the name
+/// is written in a way that can't be replaced safely.
+pub(super) fn with_name(text: &str, document: &Document, name: &Name) -> Option<String> {
+    let (line, column) = document.validated.places.of("metadata.name")?;
+    let at = offset(text, line, column)?;
+    let old = document.object.name.as_str();
+    let quoted = text.get(at..)?.starts_with(['"', '\'']);
+    let start = at + usize::from(quoted);
+    let end = start + old.len();
+    if text.get(start..end)? != old {
+        return None;
+    }
+    // `1e3` and `on` aren't text to every reader of YAML (YAML 1.1, "bool").
+    let begins_a_word = name.as_str().starts_with(|c: char| c.is_ascii_alphabetic());
+    let reserved = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    let new = if quoted || (begins_a_word && !reserved.contains(&name.as_str())) {
+        name.to_string()
+    } else {
+        format!("\"{name}\"")
+    };
+    Some([text.get(..start)?, &new, text.get(end..)?].concat())
 }
 
 fn paths(spec: &ImageSpec) -> Vec<(&'static str, &str)> {

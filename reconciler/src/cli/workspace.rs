@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use banger_core::api::Name;
 use banger_core::edit::{self, EditError};
 
 use super::documents::{self, Content, Document, Input, content};
@@ -163,6 +164,109 @@ impl Workspace {
         }
         self.set(path.clone(), Some(text), content);
         Ok(Some(path))
+    }
+
+    /// Puts a document back that was taken out: into the file that it stood in,
+    /// beside what stands there now, or into a file of its own. Answers the file.
+    ///
+    /// # Errors
+    /// Where a document declares the object, its place is taken, or the text
+    /// doesn't say what it is to say.
+    pub(super) fn put_back(
+        &mut self,
+        object: &ObjectRef,
+        text: &str,
+        file: Option<&Path>,
+    ) -> Result<PathBuf, Failure> {
+        if let Some(path) = self.declared_in(object)? {
+            let what = format!("{object} is declared in {} already", path.display());
+            return Err(Failure::new(Exit::Conflict, what)
+                .help("take that document out, or give it another name, then try again"));
+        }
+        let sources = self.places.sources();
+        let own = self
+            .places
+            .source_of(object.kind)
+            .join(format!("{}.yaml", object.name));
+        let old = file.filter(|file| {
+            let is_source = |parent: &Path| sources.iter().any(|source| source == parent);
+            file.parent().is_some_and(is_source)
+        });
+        let is_there = |path: &Path| self.files.get(path).is_some_and(|it| it.now.is_some());
+        let (path, now) = match old {
+            Some(path) if is_there(path) => {
+                let text = self.files[path].now.clone().unwrap_or_default();
+                (path.to_owned(), text)
+            }
+            // A link to nowhere, or what can't be read, is nothing to write to.
+            Some(path) if path.symlink_metadata().is_err() => (path.to_owned(), String::new()),
+            _ if !is_there(&own) && own.symlink_metadata().is_err() => (own, String::new()),
+            _ => return Err(taken(object, &own)),
+        };
+        let new = if now.trim().is_empty() {
+            text.to_owned()
+        } else {
+            edit::append(&now, text).map_err(|error| refused(object, &path, &error))?
+        };
+        let content = content(&path, new.as_bytes(), &self.places);
+        let arrived = content.documents.iter().any(|it| it.object == *object);
+        if !arrived || others(&content, object) != self.neighbours(&path, object) {
+            return Err(Failure::new(
+                Exit::Conflict,
+                format!("{object} can't be put back into {} safely", path.display()),
+            )
+            .help("`banger trash list -o yaml` has its document: put it there by hand"));
+        }
+        self.set(path.clone(), Some(new), content);
+        Ok(path)
+    }
+
+    /// Changes the name in an object's document, and nothing else. Answers the file.
+    ///
+    /// # Errors
+    /// Where nothing declares it, something declares the new name, or the name
+    /// is written in a way that can't be replaced safely.
+    pub(super) fn rename(&mut self, object: &ObjectRef, to: &Name) -> Result<PathBuf, Failure> {
+        let new = ObjectRef::new(object.kind, to.clone());
+        if let Some(path) = self.declared_in(&new)? {
+            let what = format!("{new} is declared in {} already", path.display());
+            return Err(Failure::new(Exit::Conflict, what).help("choose another name"));
+        }
+        let path = self.declared_in(object)?.ok_or_else(|| {
+            Failure::new(Exit::Conflict, format!("no document declares {object}"))
+                .help("put its document back, then try again")
+        })?;
+        let file = &self.files[&path];
+        let document = file
+            .content
+            .documents
+            .iter()
+            .find(|it| it.object == *object);
+        let unsafe_to = || {
+            let what = format!(
+                "the name of {object} can't be changed in {}",
+                path.display()
+            );
+            Failure::new(Exit::Conflict, what).help(
+                "correct the document, or write the name as one plain word behind `name:`, then \
+                 try again",
+            )
+        };
+        let document = document.ok_or_else(unsafe_to)?;
+        let text = file.now.as_deref().unwrap_or_default();
+        let text = surgery::with_name(text, document, to).ok_or_else(unsafe_to)?;
+        let content = content(&path, text.as_bytes(), &self.places);
+        let (body, metadata) = (&document.validated.body, &document.validated.metadata);
+        let arrived = content.documents.iter().any(|it| {
+            let mut named = it.validated.metadata.clone();
+            named.name.clone_from(&object.name);
+            it.object == new && it.validated.body == *body && named == *metadata
+        });
+        if !arrived || others(&content, &new) != self.neighbours(&path, object) {
+            return Err(unsafe_to());
+        }
+        self.set(path.clone(), Some(text), content);
+        Ok(path)
     }
 
     /// The files that change, as the daemon is to imagine them.

@@ -10,7 +10,7 @@ use banger_core::problem::Problem;
 
 use super::{CallError, Connection};
 use crate::wire::request::{OverlayFile, Power};
-use crate::wire::response::{Admitted, Event};
+use crate::wire::response::{Admitted, Event, TrashItem};
 use crate::wire::{Request, Response};
 
 /// How long a plain question may take. Reading the directories and admitting
@@ -212,6 +212,55 @@ impl Daemon {
         })
     }
 
+    /// What lies in the trash, oldest first.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn trash(&self) -> Result<Vec<TrashItem>, CallError> {
+        match self.ask(&Request::Trash {})? {
+            Response::Trash { entries } => Ok(entries),
+            other => Err(out_of_place(&other)),
+        }
+    }
+
+    /// Removes entries of the trash for good.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn empty_trash(&self, ids: Vec<String>) -> Result<(), CallError> {
+        self.done(&Request::EmptyTrash { ids })
+    }
+
+    /// Has the next document of the entry's name bring back its VM.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn undelete(&self, id: &str) -> Result<(), CallError> {
+        self.done(&Request::Undelete { id: id.to_owned() })
+    }
+
+    /// Has a document of the new name be this VM's.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn rename(&self, name: &Name, to: &Name) -> Result<(), CallError> {
+        self.done(&Request::Rename {
+            name: name.clone(),
+            to: to.clone(),
+        })
+    }
+
+    /// Confirms the deletions that are held, of objects of these directories.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn prune(&self, directories: Vec<PathBuf>) -> Result<Vec<(Kind, Name)>, CallError> {
+        match self.ask(&Request::Prune { directories })? {
+            Response::Pruned { objects } => Ok(objects),
+            other => Err(out_of_place(&other)),
+        }
+    }
+
     fn done(&self, request: &Request) -> Result<(), CallError> {
         match self.ask(request)? {
             Response::Done {} => Ok(()),
@@ -232,6 +281,8 @@ pub(super) const fn out_of_place(response: &Response) -> CallError {
         Response::Objects { .. } => "objects",
         Response::Diff { .. } => "diff",
         Response::Synced { .. } => "synced",
+        Response::Trash { .. } => "trash",
+        Response::Pruned { .. } => "pruned",
         Response::Event { .. } => "event",
         Response::Done {} => "done",
         Response::Error { .. } => "error",

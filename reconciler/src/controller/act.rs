@@ -200,6 +200,7 @@ const fn reason(verb: Verb) -> &'static str {
         Verb::Teardown => "TearingDown",
         Verb::Demote => "Demoting",
         Verb::Stop => "Stopping",
+        Verb::Restore => "Restoring",
         Verb::Create => "Creating",
         Verb::Update => "Updating",
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use banger_core::admit::{Admission, admit};
+use banger_core::admit::{Admission, admit_with_trash};
 use banger_core::api::{Kind, Name};
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::ledger::State;
 use super::run::Controller;
-use super::{Refusal, happened};
+use super::{Refusal, happened, trash};
 use crate::store::StoreError;
 use crate::wire::request::OverlayFile;
 use crate::wire::response::Admitted;
@@ -65,17 +65,35 @@ impl<H: Host> Controller<H> {
     /// Decides what the reading means, and saves that. Answers what every
     /// accepted document became.
     pub(super) async fn admit(&mut self, reading: &Reading) -> Result<Vec<Admitted>, StoreError> {
+        loop {
+            if let Some(admitted) = self.try_admit(reading).await? {
+                return Ok(admitted);
+            }
+        }
+    }
+
+    /// `None`: a VM went while the trash was looked into, and its disks may
+    /// not have been seen there.
+    async fn try_admit(&mut self, reading: &Reading) -> Result<Option<Vec<Admitted>>, StoreError> {
         let now_ms = self.clock.now_ms();
+        let ran_ms = self.ran_ms;
+        let forgotten = self.ledger.state().await.forgotten;
+        let found = self.host.trash().await;
         let (vanish, rules) = (&mut self.vanish, &self.settings.rules);
         let known = &self.latest;
-        let (latest, admitted) = self
+        let decided = self
             .ledger
             .replace(|state| {
-                let vanished = vanish.step(reading, &state.intents, now_ms);
-                let mut admission = admit(
+                if state.forgotten != forgotten {
+                    return (state.clone(), Vec::new(), None);
+                }
+                let mut vanished = vanish.step(reading, &state.intents, now_ms);
+                name_directories(&mut vanished, state);
+                let mut admission = admit_with_trash(
                     reading,
                     &state.intents,
                     &vanished.gone,
+                    &trash::shelf(&found, state),
                     rules,
                     &mut mint,
                     Timestamp::now(),
@@ -92,16 +110,20 @@ impl<H: Host> Controller<H> {
                         Arc::new(admission.intents.clone())
                     },
                     sources: Arc::new(admission.sources.clone()),
+                    trash: trash::kept(&found, state, state.running_ms + ran_ms),
+                    ..state.clone()
                 };
                 let latest = Latest {
                     admission,
                     vanished,
                 };
-                (next, events, (latest, admitted))
+                (next, events, Some((latest, admitted)))
             })
             .await?;
-        self.latest = latest;
-        Ok(admitted)
+        Ok(decided.map(|(latest, admitted)| {
+            self.latest = latest;
+            admitted
+        }))
     }
 
     /// What an admission of this reading would decide, if what is missing from
@@ -112,10 +134,11 @@ impl<H: Host> Controller<H> {
         let mut vanish = self.vanish.clone();
         vanish.step(reading, &state.intents, now_ms);
         let vanished = vanish.step(reading, &state.intents, now_ms + SEVERAL_MS);
-        let mut admission = admit(
+        let mut admission = admit_with_trash(
             reading,
             &state.intents,
             &vanished.gone,
+            &trash::shelf(&self.host.trash().await, &state),
             &self.settings.rules,
             &mut mint,
             Timestamp::now(),
@@ -168,7 +191,20 @@ impl<H: Host> Controller<H> {
     }
 }
 
-fn source_of<'a>(state: &'a State, kind: Kind, name: &Name) -> Option<&'a PathBuf> {
+/// Says of what the mass guard holds how all of a directory is confirmed.
+fn name_directories(vanished: &mut Vanished, state: &State) {
+    for (kind, name) in vanished.guarded.clone() {
+        let directory = source_of(state, kind, &name).and_then(|file| file.parent());
+        if let (Some(directory), Some(why)) = (directory, vanished.held.get_mut(&(kind, name))) {
+            let directory = directory.display();
+            why.push_str(&format!(
+                ", or all with `banger apply --prune -f {directory}`"
+            ));
+        }
+    }
+}
+
+pub(super) fn source_of<'a>(state: &'a State, kind: Kind, name: &Name) -> Option<&'a PathBuf> {
     let uid = match kind {
         Kind::VirtualMachine => state.intents.vm(name)?.uid,
         Kind::Image => state.intents.image(name)?.uid,

@@ -1,5 +1,6 @@
 //! What clients ask of the loop, and its answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use banger_core::api::bounds::PREVENT_DELETION;
@@ -16,7 +17,7 @@ use super::publish::Published;
 use super::run::Controller;
 use crate::store::{NewEvent, StoreError};
 use crate::wire::request::{OverlayFile, Power};
-use crate::wire::response::{Admitted, Code, Event, Severity};
+use crate::wire::response::{Admitted, Code, Event, Severity, TrashItem};
 
 /// Why a request isn't carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +64,9 @@ impl From<StoreError> for Refusal {
         Self {
             code: Code::Internal,
             message: format!("{error}{cause}"),
-            remedy: Some("see that the disk of the state directory isn't full".into()),
+            remedy: Some(
+                "see that the disk of the state directory isn't full and can be written".into(),
+            ),
         }
     }
 }
@@ -87,6 +90,16 @@ pub enum Ask {
     Confirm(Name, Confirm, Answer<()>),
     /// Delete, and whether disks are removed at once.
     Delete(Kind, Name, bool, Answer<()>),
+    /// What lies in the trash.
+    Trash(Answer<Vec<TrashItem>>),
+    /// Remove these entries of the trash.
+    EmptyTrash(Vec<String>, Answer<()>),
+    /// Take this entry's VM back with its next document.
+    Undelete(String, Answer<()>),
+    /// Call a VM otherwise with its next document.
+    Rename(Name, Name, Answer<()>),
+    /// Confirm the deletions that are held, of objects of these directories.
+    Prune(Vec<PathBuf>, Answer<Vec<(Kind, Name)>>),
     /// Nothing but an answer.
     Ping(Answer<()>),
 }
@@ -148,6 +161,33 @@ impl Handle {
             .await
     }
 
+    /// What lies in the trash, oldest first.
+    pub async fn trash(&self) -> Result<Vec<TrashItem>, Refusal> {
+        self.ask(Ask::Trash).await
+    }
+
+    /// Removes entries of the trash for good; answers once they are gone.
+    pub async fn empty_trash(&self, ids: Vec<String>) -> Result<(), Refusal> {
+        self.ask(|answer| Ask::EmptyTrash(ids, answer)).await
+    }
+
+    /// Has the next document of an entry's name bring back its VM; answers
+    /// once that is saved.
+    pub async fn undelete(&self, id: String) -> Result<(), Refusal> {
+        self.ask(|answer| Ask::Undelete(id, answer)).await
+    }
+
+    /// Has a document of the new name be this VM's; answers once that is saved.
+    pub async fn rename(&self, name: Name, to: Name) -> Result<(), Refusal> {
+        self.ask(|answer| Ask::Rename(name, to, answer)).await
+    }
+
+    /// Confirms the deletions that the mass guard holds, of objects that were
+    /// declared in these directories; answers which, once that is saved.
+    pub async fn prune(&self, directories: Vec<PathBuf>) -> Result<Vec<(Kind, Name)>, Refusal> {
+        self.ask(|answer| Ask::Prune(directories, answer)).await
+    }
+
     /// Whether the loop goes round.
     pub async fn answers(&self) -> bool {
         self.ask(Ask::Ping).await.is_ok()
@@ -173,6 +213,22 @@ impl<H: Host> Controller<H> {
             Ask::Ping(answer) => {
                 let _ = answer.send(Ok(()));
                 return false;
+            }
+            Ask::Trash(answer) => {
+                let _ = answer.send(self.list_trash().await);
+                return false;
+            }
+            Ask::EmptyTrash(ids, answer) => {
+                let _ = answer.send(self.empty_trash(&ids).await);
+            }
+            Ask::Undelete(id, answer) => {
+                let _ = answer.send(self.undelete(&id).await);
+            }
+            Ask::Rename(name, to, answer) => {
+                let _ = answer.send(self.rename(&name, to).await);
+            }
+            Ask::Prune(directories, answer) => {
+                let _ = answer.send(self.prune(&directories).await);
             }
             Ask::Sync(answer) => {
                 let reading = self.read(Vec::new()).await;
@@ -280,7 +336,7 @@ impl<H: Host> Controller<H> {
                 }
                 let next = State {
                     intents: Arc::new(intents),
-                    sources: Arc::clone(&state.sources),
+                    ..state.clone()
                 };
                 (next, vec![marked], ())
             })

@@ -186,6 +186,9 @@ fn merge(vm: &mut VmIntent, given: &VmIntent, after: VmIntent) {
     if after.image != given.image {
         vm.image = after.image;
     }
+    if after.restoring != given.restoring {
+        vm.restoring = after.restoring;
+    }
     if after.started != given.started {
         vm.started = after.started;
     }

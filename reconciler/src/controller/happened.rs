@@ -18,8 +18,15 @@ pub(super) fn admitted(before: &Intents, admission: &Admission, known: &Rejected
     for uid in &admission.changed {
         let now = &admission.intents;
         if let Some(vm) = now.vms.get(uid) {
-            let old = before.vms.get(uid);
-            let old = old.map(|old| (old.generation, old.deletion.as_ref()));
+            let known = before.vms.get(uid);
+            if let Some(old) = known.filter(|old| old.name() != vm.name()) {
+                events.push(renamed(old.name(), vm.name()));
+            }
+            if known.is_none() && vm.restoring {
+                events.push(back_from_trash(vm.name()));
+                continue;
+            }
+            let old = known.map(|old| (old.generation, old.deletion.as_ref()));
             let new = (vm.generation, vm.deletion.as_ref());
             events.extend(change(Kind::VirtualMachine, vm.name(), old, new));
         } else if let Some(image) = now.images.get(uid) {
@@ -58,6 +65,26 @@ pub(super) fn held(
             message: format!("its document is missing, but it stays: {why}"),
         })
         .collect()
+}
+
+fn renamed(old: &Name, new: &Name) -> NewEvent {
+    NewEvent {
+        kind: Kind::VirtualMachine,
+        name: new.to_string(),
+        severity: Severity::Normal,
+        reason: "Renamed",
+        message: format!("it was called `{old}`; the guest learns of it at its next boot"),
+    }
+}
+
+fn back_from_trash(name: &Name) -> NewEvent {
+    NewEvent {
+        kind: Kind::VirtualMachine,
+        name: name.to_string(),
+        severity: Severity::Normal,
+        reason: "Restored",
+        message: "its document is back, and its disks come back from the trash".to_owned(),
+    }
 }
 
 fn change(

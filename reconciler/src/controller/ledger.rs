@@ -13,7 +13,7 @@ use banger_core::intent::{ImageIntent, Intents, VmIntent};
 use banger_protocol::VmUid;
 use tokio::sync::{Mutex, broadcast};
 
-use crate::store::{Batch, Intent, Loaded, NewEvent, Row, Store, StoreError};
+use crate::store::{Batch, Intent, Kept, Loaded, NewEvent, Row, Store, StoreError};
 use crate::wire::response::Event;
 
 /// Events that a slow follower may fall behind before it has to read anew.
@@ -24,6 +24,13 @@ const FOLLOWERS: usize = 1024;
 pub(super) struct State {
     pub(super) intents: Arc<Intents>,
     pub(super) sources: Arc<BTreeMap<VmUid, PathBuf>>,
+    /// How long the daemon has run in all, milliseconds.
+    pub(super) running_ms: u64,
+    /// What is known of entries of the trash.
+    pub(super) trash: Arc<BTreeMap<String, Kept>>,
+    /// Grows whenever a row goes: what was seen of the trash before that may
+    /// lack the disks of the VM that went.
+    pub(super) forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -40,6 +47,9 @@ impl Ledger {
             state: Mutex::new(State {
                 intents: Arc::new(loaded.intents.clone()),
                 sources: Arc::new(loaded.sources.clone()),
+                running_ms: loaded.running_ms,
+                trash: Arc::new(loaded.trash.clone()),
+                forgotten: 0,
             }),
             events: broadcast::channel(FOLLOWERS).0,
         }
@@ -67,6 +77,10 @@ impl Ledger {
             (&after.intents, &after.sources),
         );
         batch.events = events;
+        let counted = after.running_ms != state.running_ms;
+        batch.running_ms = counted.then_some(after.running_ms);
+        let moved = after.trash != state.trash;
+        batch.trash = moved.then(|| Arc::clone(&after.trash));
         self.commit(batch).await?;
         *state = after;
         Ok(answer)
@@ -143,6 +157,7 @@ impl Ledger {
             ..Batch::default()
         };
         self.commit(batch).await?;
+        state.forgotten += 1;
         let intents = Arc::make_mut(&mut state.intents);
         intents.vms.remove(&uid);
         intents.images.remove(&uid);

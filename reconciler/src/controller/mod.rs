@@ -23,8 +23,11 @@ mod happened;
 mod image;
 mod ledger;
 mod pass;
+mod prune;
 mod publish;
+mod rename;
 mod run;
+mod trash;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub(super) struct Last {
 impl<H: Host> Controller<H> {
     /// One pass. Answers how long nothing needs to be done, if nothing happens.
     pub(super) async fn pass(&mut self) -> Result<Duration, StoreError> {
+        self.tick();
         let reading = self.read(Vec::new()).await;
         self.admit(&reading).await?;
         // A chain that ends while the host is looked at may not be in the
@@ -33,6 +34,7 @@ impl<H: Host> Controller<H> {
         let rest = self.rest(&plan, &intents, network);
         self.last = Some(Last { observed, plan });
         self.publish().await?;
+        self.expire_trash().await?;
         Ok(rest)
     }
 

@@ -57,6 +57,8 @@ pub struct Settings {
     pub max_chains: usize,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
+    /// Disks stay in the trash for so long, in the daemon's running time.
+    pub trash_keep: Duration,
     /// How long a step may go on once the daemon is to stop.
     pub patience: Duration,
 }
@@ -86,6 +88,10 @@ pub struct Controller<H> {
     pub(super) importing: BTreeMap<VmUid, Importing>,
     pub(super) tidying: JoinSet<bool>,
     pub(super) host_failures: u32,
+    /// The boot clock when running time was last counted.
+    pub(super) ticked_ms: u64,
+    /// Running time that isn't in the ledger yet, milliseconds.
+    pub(super) ran_ms: u64,
     pub(super) stop: CancellationToken,
     asks: mpsc::Receiver<Ask>,
 }
@@ -121,6 +127,8 @@ impl<H: Host> Controller<H> {
             host,
             ledger,
             board: Arc::default(),
+            ticked_ms: clock.now_ms(),
+            ran_ms: 0,
             clock,
             settings,
             sources: Arc::new(Mutex::new(sources)),
@@ -207,6 +215,10 @@ impl<H: Host> Controller<H> {
     }
 
     async fn leave(&mut self) {
+        self.tick();
+        if let Err(error) = self.count_running().await {
+            tracing::warn!("the running time could not be saved: {error}");
+        }
         self.stop.cancel();
         self.imports.abort_all();
         self.tidying.abort_all();

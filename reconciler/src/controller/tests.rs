@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use banger_core::admit::Rules;
@@ -22,6 +23,9 @@ use crate::store::Store;
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
 
+mod deletion;
+mod trash;
+
 /// A daemon on a simulated host, without its socket. Time is paused: what
 /// waits for a timer doesn't take time.
 struct Daemon {
@@ -31,6 +35,8 @@ struct Daemon {
     stop: CancellationToken,
     task: JoinHandle<()>,
     began: Instant,
+    /// How far the boot clock jumped ahead, milliseconds.
+    skip: Arc<AtomicU64>,
 }
 
 const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: debian}\n\
@@ -73,14 +79,18 @@ impl Daemon {
                 state_dir,
                 runtime_dir: "/run/banger".into(),
             },
+            trash_keep: Duration::from_secs(3 * 3600),
             memory_headroom: 0,
             max_chains: 2,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };
+        let skip = Arc::new(AtomicU64::new(0));
+        let jumped = Arc::clone(&skip);
         let clock = BootClock::new(move || {
             let passed = began.elapsed().as_millis();
-            1_000_000 + u64::try_from(passed).unwrap()
+            let skipped = jumped.load(Ordering::SeqCst);
+            1_000_000 + u64::try_from(passed).unwrap() + skipped
         });
         let (controller, handle) =
             Controller::new(Arc::new(host.clone()), store, loaded, settings, clock);
@@ -93,6 +103,7 @@ impl Daemon {
             stop,
             task,
             began,
+            skip,
         }
     }
 

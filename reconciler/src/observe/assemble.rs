@@ -69,6 +69,7 @@ pub fn assemble(
             Ok(images) => Presence::Present(images.keys().cloned().collect()),
             Err(why) => Presence::Unknown(why.clone()),
         },
+        trash: Presence::Unknown("the trash is read apart".into()),
     }
 }
 

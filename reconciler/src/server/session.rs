@@ -86,6 +86,17 @@ impl Session {
             Request::Delete { kind, name, purge } => {
                 self.handle.delete(kind, name, purge).await.map(done)
             }
+            Request::Trash {} => {
+                let entries = self.handle.trash().await?;
+                Ok(Response::Trash { entries })
+            }
+            Request::EmptyTrash { ids } => self.handle.empty_trash(ids).await.map(done),
+            Request::Undelete { id } => self.handle.undelete(id).await.map(done),
+            Request::Rename { name, to } => self.handle.rename(name, to).await.map(done),
+            Request::Prune { directories } => {
+                let objects = self.handle.prune(directories).await?;
+                Ok(Response::Pruned { objects })
+            }
             Request::Watch { .. } | Request::Events { .. } => Err(Refusal {
                 code: Code::Internal,
                 message: "a stream was asked for where there is one answer".into(),

@@ -60,6 +60,7 @@ impl Running {
                 state_dir,
                 runtime_dir: "/run/banger".into(),
             },
+            trash_keep: Duration::from_secs(7 * 86_400),
             memory_headroom: 0,
             max_chains: 2,
             resync: Duration::from_secs(60),

@@ -230,6 +230,13 @@ fn documents(path: &Path, bytes: &[u8], context: &Context) -> FileReading {
             Err(problems) => reading.problems.extend(problems),
         }
     }
+    // A document alone in its file keeps the file's comments with it.
+    let alone = reading.validated.len() == 1 && reading.problems.is_empty();
+    for validated in &mut reading.validated {
+        let own = bytes.get(validated.span.clone()).unwrap_or_default();
+        let text = if alone { bytes } else { own };
+        validated.text = String::from_utf8_lossy(text).into_owned();
+    }
     reading
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use banger_core::api::{Condition, Kind, Name};
 use banger_core::intent::{ImageIntent, Intents, VmIntent};
 use banger_protocol::VmUid;
 
-use super::NewEvent;
+use super::{Kept, NewEvent};
 
 /// The intent of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,16 +68,22 @@ pub struct Batch {
     pub events: Vec<NewEvent>,
     /// The boot of the host that the back-offs are of.
     pub boot_id: Option<String>,
+    /// How long the daemon has run in all, milliseconds.
+    pub running_ms: Option<u64>,
+    /// What is known of entries of the trash, all of them.
+    pub trash: Option<Arc<BTreeMap<String, Kept>>>,
 }
 
 impl Batch {
     /// Whether there is nothing to write.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.remove.is_empty()
             && self.put.is_empty()
             && self.conditions.is_empty()
             && self.events.is_empty()
             && self.boot_id.is_none()
+            && self.running_ms.is_none()
+            && self.trash.is_none()
     }
 
     /// The rows in which two states differ.

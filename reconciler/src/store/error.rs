@@ -43,7 +43,8 @@ pub enum OpenError {
     /// The file isn't a sound database.
     #[error(
         "the database {} is damaged ({detail}). Nothing was changed; running VMs and their disks \
-         are not touched. Put a copy of the file back, or move it away to start with an empty one",
+         are not touched. Put a copy back with `banger db restore FILE` (copies from before an upgrade lie beside it as \
+         banger.db.backup-*), or move it away to start with an empty one",
         .path.display()
     )]
     Damaged {
@@ -65,6 +66,46 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// There is no room for it.
+    #[error(
+        "the disk of the database {} is full. Nothing was changed: free space on it, then start \
+         bangerd again",
+        .path.display()
+    )]
+    Full {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// It can't be written.
+    #[error(
+        "the database {} can't be written. Nothing was changed: see that it, the files beside it \
+         and its directory belong to you and are writable, and that the file system isn't \
+         mounted read-only",
+        .path.display()
+    )]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The copy that is kept before a migration couldn't be made.
+    #[error(
+        "{} must be brought to this version's schema, and the copy that is kept of it before \
+         can't be made. Nothing was changed",
+        .path.display()
+    )]
+    Backup {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<super::BackupError>,
     },
     /// Anything else that SQLite says.
     #[error("can't open the database {}", .path.display())]

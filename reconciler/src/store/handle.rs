@@ -8,9 +8,10 @@ use banger_core::api::{Kind, Name};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::backup::DATABASE;
 use super::lock::Lock;
 use super::{
-    Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open,
+    Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open, trash,
 };
 use crate::wire::response::Event;
 
@@ -26,7 +27,7 @@ impl Store {
     /// Blocks; the directory must exist.
     pub fn open(state_dir: &Path) -> Result<(Self, Loaded), OpenError> {
         let lock = Lock::take(state_dir)?;
-        let (connection, loaded) = open::open(&state_dir.join("banger.db"))?;
+        let (connection, loaded) = open::open(&state_dir.join(DATABASE))?;
         let open = Arc::new((Mutex::new(connection), lock));
         Ok((Self { open }, loaded))
     }
@@ -82,6 +83,12 @@ pub(super) fn commit(
     }
     if let Some(boot_id) = &batch.boot_id {
         host::put(&transaction, boot_id)?;
+    }
+    if let Some(ms) = batch.running_ms {
+        trash::put_running(&transaction, ms)?;
+    }
+    if let Some(entries) = &batch.trash {
+        trash::put(&transaction, entries)?;
     }
     let events = event::append(&transaction, &batch.events, now, EVENT_CAP)?;
     transaction.commit()?;

@@ -6,10 +6,10 @@
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
-use super::{condition, event, host, object};
+use super::{condition, event, host, object, trash};
 
 /// The newest schema that this program knows.
-pub(super) const LATEST: i64 = 2;
+pub(super) const LATEST: i64 = 3;
 
 const HISTORY: &str = "
 CREATE TABLE migration (
@@ -42,6 +42,7 @@ pub(super) fn migrate(
     Migrations::new(vec![
         M::up_with_hook(&first, record(1)),
         M::up_with_hook(host::SCHEMA, record(2)),
+        M::up_with_hook(trash::SCHEMA, record(3)),
     ])
     .to_version(connection, usize::try_from(to).unwrap_or(0))
 }

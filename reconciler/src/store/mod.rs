@@ -1,7 +1,7 @@
 //! Durable intent in SQLite: what every object is, its conditions, its events.
 //!
 //! ```text
-//! open: lock -> version check -> quick_check -> migrate -> Store
+//! open: lock -> version check -> quick_check -> backup -> migrate -> Store
 //! pass: Batch -> one transaction -> the events as they were written
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! deleted to get past an error; one daemon per state directory.
 //! Assumes a local file system (SQLite's locks, `flock`).
 
+mod backup;
 mod batch;
 mod condition;
 mod error;
@@ -20,12 +21,15 @@ mod lock;
 mod migration;
 mod object;
 mod open;
+mod trash;
 
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackupError, Checked, backup, check, restore};
 pub use batch::{Batch, Intent, Row};
 pub use error::{OpenError, StoreError};
 pub use event::{EVENT_CAP, NewEvent};
 pub use handle::Store;
 pub use open::Loaded;
+pub use trash::Kept;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use banger_core::api::Condition;
 use banger_core::intent::Intents;
 use banger_protocol::VmUid;
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
-use super::{OpenError, condition, host, migration, object};
+use super::{Kept, OpenError, backup, condition, host, migration, object, trash};
 
 /// Everything that the daemon knew when it last wrote.
 #[derive(Debug, Default)]
@@ -21,18 +22,34 @@ pub struct Loaded {
     pub conditions: BTreeMap<VmUid, Vec<Condition>>,
     /// The boot of the host that the back-offs are of.
     pub boot_id: Option<String>,
+    /// How long the daemon has run in all, milliseconds.
+    pub running_ms: u64,
+    /// What is known of entries of the trash.
+    pub trash: BTreeMap<String, Kept>,
 }
 
 /// Opens the database at `path`, checks it, migrates it and reads it.
 pub(super) fn open(path: &Path) -> Result<(Connection, Loaded), OpenError> {
+    refuse_emptied(path)?;
     let mut connection = connect(path)?;
-    migration::migrate(&mut connection, migration::LATEST).map_err(|source| {
-        OpenError::Migration {
+    let version = known_version(&connection, path)?;
+    if backup::is_old(version) {
+        let copied = backup::before_migration(&connection, path, version, Timestamp::now());
+        copied.map_err(|source| OpenError::Backup {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+    }
+    migration::migrate(&mut connection, migration::LATEST).map_err(|source| match source {
+        rusqlite_migration::Error::RusqliteError { err, .. } if is_of_the_disk(&err) => {
+            explain(path, err)
+        }
+        source => OpenError::Migration {
             path: path.to_owned(),
             source,
-        }
+        },
     })?;
-    let loaded = load(&connection, path)?;
+    let loaded = load(&connection, path, migration::LATEST)?;
     Ok((connection, loaded))
 }
 
@@ -40,23 +57,11 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Loaded), OpenError> {
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     let explain = |source| explain(path, source);
     let connection = Connection::open(path).map_err(explain)?;
-    let found = migration::version(&connection).map_err(explain)?;
-    if found > migration::LATEST {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known: migration::LATEST,
-        });
-    }
+    known_version(&connection, path)?;
     let check: String = connection
         .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
         .map_err(explain)?;
-    if check != "ok" {
-        return Err(OpenError::Damaged {
-            path: path.to_owned(),
-            detail: check,
-        });
-    }
+    sound(path, check)?;
     connection
         .pragma_update(None, "journal_mode", "WAL")
         .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
@@ -65,7 +70,70 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-fn load(connection: &Connection, path: &Path) -> Result<Loaded, OpenError> {
+/// The schema's version, unless a newer program wrote it.
+pub(super) fn known_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let found = migration::version(connection).map_err(|source| explain(path, source))?;
+    if found > migration::LATEST {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: migration::LATEST,
+        });
+    }
+    Ok(found)
+}
+
+/// Every page, index and reference (`PRAGMA integrity_check`, `foreign_key_check`).
+pub(super) fn check_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let explain = |source| explain(path, source);
+    let check: String = connection
+        .query_row("PRAGMA integrity_check(1)", (), |row| row.get(0))
+        .map_err(explain)?;
+    sound(path, check)?;
+    let mut dangling = connection
+        .prepare("PRAGMA foreign_key_check")
+        .map_err(explain)?;
+    let mut rows = dangling.query(()).map_err(explain)?;
+    match rows.next().map_err(explain)? {
+        None => Ok(()),
+        Some(row) => {
+            let table: String = row.get(0).map_err(explain)?;
+            sound(path, format!("a row of `{table}` refers to nothing"))
+        }
+    }
+}
+
+fn sound(path: &Path, check: String) -> Result<(), OpenError> {
+    if check == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Damaged {
+        path: path.to_owned(),
+        detail: check,
+    })
+}
+
+/// To SQLite a file without a byte is a new database. Where VMs have disks
+/// beside it, it is one that lost everything.
+fn refuse_emptied(path: &Path) -> Result<(), OpenError> {
+    let is_emptied = path.metadata().is_ok_and(|found| found.len() == 0);
+    let vms = path.with_file_name("vms");
+    let holds_vms = || std::fs::read_dir(vms).is_ok_and(|mut found| found.next().is_some());
+    if is_emptied && holds_vms() {
+        return sound(path, "it is empty, but there are disks of VMs".into());
+    }
+    Ok(())
+}
+
+/// Reads everything of a database of this version.
+pub(super) fn load(
+    connection: &Connection,
+    path: &Path,
+    version: i64,
+) -> Result<Loaded, OpenError> {
+    if version == 0 {
+        return Ok(Loaded::default());
+    }
     let (intents, sources) = object::load(connection).map_err(|error| match error {
         object::LoadError::Sqlite(source) => explain(path, source),
         object::LoadError::Json(object, source) => OpenError::Unreadable {
@@ -74,21 +142,49 @@ fn load(connection: &Connection, path: &Path) -> Result<Loaded, OpenError> {
             source,
         },
     })?;
+    // Tables that came later.
+    let boot_id = match version {
+        ..2 => None,
+        _ => host::load(connection).map_err(|source| explain(path, source))?,
+    };
+    let (running_ms, trash) = match version {
+        ..3 => Default::default(),
+        _ => trash::load(connection).map_err(|source| explain(path, source))?,
+    };
     Ok(Loaded {
+        running_ms,
+        trash,
         intents,
         sources,
         conditions: condition::load(connection).map_err(|source| explain(path, source))?,
-        boot_id: host::load(connection).map_err(|source| explain(path, source))?,
+        boot_id,
     })
 }
 
-fn explain(path: &Path, source: rusqlite::Error) -> OpenError {
+/// What SQLite's error means for the person whose database it is.
+pub(super) fn explain(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged {
             path,
             detail: source.to_string(),
         },
+        Some(ErrorCode::DiskFull) => OpenError::Full { path, source },
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            OpenError::ReadOnly { path, source }
+        }
         _ => OpenError::Sqlite { path, source },
     }
+}
+
+fn is_of_the_disk(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+        )
+    )
 }

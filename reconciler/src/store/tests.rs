@@ -20,6 +20,9 @@ use super::event::{self, NewEvent};
 use super::{Batch, OpenError, Store, StoreError, handle, migration, open};
 use crate::wire::response::Severity;
 
+mod faults;
+mod trash;
+
 fn uid(n: u16) -> VmUid {
     format!("0193f3a0-5b1c-7cc3-98c4-dc0c0c07{n:04x}")
         .parse()
@@ -80,6 +83,9 @@ fn vm(n: u16, name: &str) -> VmIntent {
         restart_token: 0,
         confirmations: Vec::new(),
         deletion: None,
+        restoring: false,
+        renaming: None,
+        document: None,
         started: None,
         completed: false,
         crash: Backoff::default(),

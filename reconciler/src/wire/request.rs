@@ -72,6 +72,35 @@ pub enum Request {
         /// Disks are removed instead of going to the trash.
         purge: bool,
     },
+    /// What lies in the trash. Answers `Trash`.
+    Trash {},
+    /// Removes entries of the trash for good. Answers `Done`.
+    EmptyTrash {
+        /// Their ids.
+        ids: Vec<String>,
+    },
+    /// Has the next document of an entry's name bring back its VM, with its
+    /// uid and its disks (the client puts the document back). Answers `Done`
+    /// once that is durable.
+    Undelete {
+        /// The entry.
+        id: String,
+    },
+    /// Has a document of the new name, that appears where the old one's is
+    /// gone, be this same VM's (the client edits the document). Answers `Done`
+    /// once that is durable.
+    Rename {
+        /// The VM.
+        name: Name,
+        /// What it is to be called.
+        to: Name,
+    },
+    /// Confirms the deletions that the mass guard holds, of objects that were
+    /// declared in these directories. Answers `Pruned`.
+    Prune {
+        /// Absolute.
+        directories: Vec<PathBuf>,
+    },
 }
 
 /// A durable operation beside the spec.

@@ -4,6 +4,8 @@ use banger_core::api::status::Object;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::DiffReport;
 use banger_core::problem::Problem;
+use banger_core::trash::TrashedDocument;
+use banger_protocol::{DiskRole, VmUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,16 @@ pub enum Response {
         /// Documents that are not accepted.
         problems: Vec<Problem>,
     },
+    /// To `Trash`, oldest first.
+    Trash {
+        /// All entries.
+        entries: Vec<TrashItem>,
+    },
+    /// To `Prune`.
+    Pruned {
+        /// The objects that go now.
+        objects: Vec<(Kind, Name)>,
+    },
     /// To `Events`.
     Event {
         /// One.
@@ -80,6 +92,30 @@ pub struct Admitted {
     pub uid: banger_protocol::VmUid,
     /// The generation.
     pub generation: u64,
+}
+
+/// An entry of the trash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashItem {
+    /// Names the entry.
+    pub id: String,
+    /// The VM's uid.
+    pub uid: VmUid,
+    /// The VM's name, where it is known.
+    pub name: Option<Name>,
+    /// The one disk that was replaced; none where the VM went as a whole.
+    pub disk: Option<DiskRole>,
+    /// The disks in it.
+    pub disks: Vec<DiskRole>,
+    /// What it takes of the file system, bytes.
+    pub taken: u64,
+    /// When it got here.
+    pub trashed: Timestamp,
+    /// It goes for good after so much more of the daemon's running time.
+    pub expires_in_seconds: u64,
+    /// The VM's document, where the VM can be had back.
+    pub document: Option<TrashedDocument>,
 }
 
 /// Kinds of failure.

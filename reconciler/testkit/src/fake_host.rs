@@ -9,6 +9,7 @@ use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
+use banger_core::trash::{Trashed, pinned};
 use banger_protocol::{DiskRole, Slot, VmUid};
 use tokio::sync::Notify;
 
@@ -46,6 +47,15 @@ impl Default for State {
             numbers: Numbers::default(),
             faults: Faults::default(),
         }
+    }
+}
+
+impl State {
+    fn trash(&self) -> Vec<Trashed> {
+        let entries = self.vms.values().flat_map(|vm| vm.trash.iter().cloned());
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by(|a, b| (a.trashed, &a.id).cmp(&(b.trashed, &b.id)));
+        entries
     }
 }
 
@@ -129,6 +139,11 @@ impl FakeHost {
             .unwrap_or_default()
     }
 
+    /// Whether an image is imported.
+    pub fn holds_image(&self, digest: &ImageDigest) -> bool {
+        self.state().images.contains(digest)
+    }
+
     /// Does a step now; what [`Host::vm_step`] does.
     pub fn do_vm_step(&self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
         let mut state = self.state();
@@ -199,6 +214,7 @@ impl FakeHost {
                 bridge: Presence::Unknown(why.into()),
                 nat: Presence::Unknown(why.into()),
                 images: Presence::Unknown(why.into()),
+                trash: Presence::Unknown(why.into()),
             };
         }
         let presence = |there: bool| {
@@ -222,6 +238,7 @@ impl FakeHost {
                 .clone()
                 .map_or(Presence::Absent, Presence::Present),
             images: Presence::Present(state.images.clone()),
+            trash: Presence::Present(pinned(&state.trash())),
         }
     }
 }
@@ -252,6 +269,20 @@ impl Host for FakeHost {
 
     async fn remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
         self.state().images.remove(digest);
+        Ok(())
+    }
+
+    async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
+        let state = self.state();
+        if state.faults.observations_fail() {
+            return Err(StepError::transient("injected: the probe failed"));
+        }
+        Ok(Arc::new(state.trash()))
+    }
+
+    async fn empty_trash(&self, id: &str) -> Result<(), StepError> {
+        let mut state = self.state();
+        state.vms.values_mut().any(|vm| vm.empty(id));
         Ok(())
     }
 

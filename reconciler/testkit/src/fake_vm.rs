@@ -6,8 +6,10 @@ use banger_core::intent::ImageDigest;
 use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};
 use banger_core::plan::Step;
 use banger_core::seam::{StepError, VmRef};
+use banger_core::trash::Trashed;
 use banger_protocol::inventory::{Exit, Process};
 use banger_protocol::{DiskRole, LoopNumber, Sectors};
+use jiff::Timestamp;
 
 /// One VM's share of the host.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,18 @@ pub(crate) struct FakeVm {
     pub(crate) ports: Vec<Port>,
     /// Disks that went to the trash.
     pub(crate) trashed: Vec<DiskRole>,
+    /// What lies there now.
+    pub(crate) trash: Vec<Trashed>,
+    /// The disks of the newest entry that holds the VM as a whole.
+    shelf: Option<Disks>,
+}
+
+/// Disks that were put away together.
+#[derive(Clone, Debug)]
+struct Disks {
+    cow: Option<u64>,
+    cow_over: Option<ImageDigest>,
+    work: Option<u64>,
 }
 
 /// Numbers that the kernel hands out.
@@ -71,6 +85,8 @@ impl FakeVm {
             cow_over: self.cow_over.take(),
             work_file: self.work_file,
             trashed: std::mem::take(&mut self.trashed),
+            trash: std::mem::take(&mut self.trash),
+            shelf: self.shelf.take(),
             ..Self::default()
         };
     }
@@ -114,7 +130,7 @@ impl FakeVm {
             Step::MakeWorkDisk { size } => {
                 self.work_file = Some(self.work_file.unwrap_or(0).max(size.bytes()));
             }
-            Step::TrashDisk { role } => self.trash(step, *role)?,
+            Step::TrashDisk { role } => self.trash(vm, step, *role, numbers)?,
             Step::AttachLoop { role, image } => {
                 self.attach(step, *role, image.as_ref(), numbers)?
             }
@@ -184,13 +200,21 @@ impl FakeVm {
                 self.root = None;
             }
             Step::DetachLoop { role } => self.detach(step, *role)?,
+            Step::RestoreDisks => self.restore(),
             Step::DropDisks { purge } => {
                 if self.cow.is_some() || self.work.is_some() {
                     return Err(errno(step, "EBUSY: a loop device holds a disk"));
                 }
-                if !purge {
-                    self.trashed.extend(self.cow_file.map(|_| DiskRole::Cow));
-                    self.trashed.extend(self.work_file.map(|_| DiskRole::Work));
+                let mut disks = Vec::new();
+                disks.extend(self.cow_file.map(|_| DiskRole::Cow));
+                disks.extend(self.work_file.map(|_| DiskRole::Work));
+                if !purge && !disks.is_empty() {
+                    self.shelf = Some(Disks {
+                        cow: self.cow_file,
+                        cow_over: self.cow_over.take(),
+                        work: self.work_file,
+                    });
+                    self.put_into_trash(vm, None, disks, numbers);
                 }
                 (self.cow_file, self.cow_over, self.work_file) = (None, None, None);
             }
@@ -198,7 +222,57 @@ impl FakeVm {
         Ok(())
     }
 
-    fn trash(&mut self, step: &Step, role: DiskRole) -> Result<(), StepError> {
+    fn restore(&mut self) {
+        if self.cow_file.is_some() || self.work_file.is_some() {
+            return;
+        }
+        if let Some(disks) = self.shelf.take() {
+            (self.cow_file, self.cow_over, self.work_file) =
+                (disks.cow, disks.cow_over, disks.work);
+            self.trash.retain(|entry| entry.disk.is_some());
+        }
+    }
+
+    fn put_into_trash(
+        &mut self,
+        vm: &VmRef,
+        disk: Option<DiskRole>,
+        disks: Vec<DiskRole>,
+        numbers: &mut Numbers,
+    ) {
+        self.trashed.extend(&disks);
+        self.trash.push(Trashed {
+            id: format!("{}-{}", vm.uid(), numbers.number()),
+            uid: vm.uid(),
+            trashed: Timestamp::now(),
+            disk,
+            vm: match vm {
+                VmRef::Intended(vm) => Some((**vm).clone()),
+                VmRef::Orphan(_) => None,
+            },
+            disks,
+            taken: 4096,
+        });
+    }
+
+    /// Empties an entry; answers whether it was there.
+    pub(crate) fn empty(&mut self, id: &str) -> bool {
+        let Some(at) = self.trash.iter().position(|entry| entry.id == id) else {
+            return false;
+        };
+        if self.trash.remove(at).disk.is_none() {
+            self.shelf = None;
+        }
+        true
+    }
+
+    fn trash(
+        &mut self,
+        vm: &VmRef,
+        step: &Step,
+        role: DiskRole,
+        numbers: &mut Numbers,
+    ) -> Result<(), StepError> {
         let (device, file) = match role {
             DiskRole::Cow => (self.cow, &mut self.cow_file),
             DiskRole::Work => (self.work, &mut self.work_file),
@@ -208,7 +282,7 @@ impl FakeVm {
             return Err(errno(step, "EBUSY: a loop device holds it"));
         }
         if file.take().is_some() {
-            self.trashed.push(role);
+            self.put_into_trash(vm, Some(role), vec![role], numbers);
         }
         if role == DiskRole::Cow {
             self.cow_over = None;

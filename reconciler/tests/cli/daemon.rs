@@ -43,7 +43,13 @@ impl FakeDaemon {
         let tells = |request: &Request| {
             matches!(
                 request,
-                Request::Power { .. } | Request::Confirm { .. } | Request::Delete { .. }
+                Request::Power { .. }
+                    | Request::Confirm { .. }
+                    | Request::Delete { .. }
+                    | Request::EmptyTrash { .. }
+                    | Request::Undelete { .. }
+                    | Request::Rename { .. }
+                    | Request::Prune { .. }
             )
         };
         self.asked().into_iter().filter(tells).collect()

@@ -5,11 +5,14 @@
 mod apply;
 mod bench;
 mod daemon;
+mod db;
 mod delete;
 mod diff;
 mod failures;
 mod get;
 mod objects;
+mod rename;
+mod trash;
 mod usage;
 mod validate;
 mod vm;

@@ -179,7 +179,16 @@ pub(crate) fn steady(vms: Vec<Object>) -> impl Fn(&Request) -> Vec<Response> + S
             let names: Vec<&str> = vms.iter().map(|vm| vm.metadata.name.as_str()).collect();
             synced(&names)
         }
+        Request::Trash {} => vec![Response::Trash {
+            entries: Vec::new(),
+        }],
+        Request::Prune { .. } => vec![Response::Pruned {
+            objects: Vec::new(),
+        }],
         Request::Events { .. }
+        | Request::EmptyTrash { .. }
+        | Request::Undelete { .. }
+        | Request::Rename { .. }
         | Request::Power { .. }
         | Request::Confirm { .. }
         | Request::Delete { .. } => {

@@ -58,6 +58,11 @@ fn wrong_usage_is_exit_code_2() {
         &["wait", "--for=delete", "vm/web", "--timeout", "soon"],
         &["events", "web"],
         &["vm", "stop"],
+        &["undelete", "image", "debian"],
+        &["rename", "vm", "web"],
+        &["rename", "image", "a", "b"],
+        &["apply", "--prune", "-f", "web.yaml"],
+        &["db", "backup"],
     ] {
         let outcome = bench.banger(arguments);
         assert_eq!(outcome.code, Some(2), "{arguments:?}: {outcome}");

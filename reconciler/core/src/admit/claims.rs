@@ -40,6 +40,11 @@ impl Claims {
             .find(|slot| !self.slots.contains_key(slot))
     }
 
+    /// Whether nobody holds this slot.
+    pub(super) fn is_free(&self, slot: Slot) -> bool {
+        !self.slots.contains_key(&slot)
+    }
+
     pub(super) fn take_slot(&mut self, slot: Slot, uid: VmUid) {
         self.slots.insert(slot, uid);
     }

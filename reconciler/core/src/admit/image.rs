@@ -32,7 +32,7 @@ pub(super) fn admit(
             {
                 let uid = image.uid;
                 admission.sources.insert(uid, document.file.clone());
-                admission.reject(Problem {
+                admission.await_predecessor(Problem {
                     message: format!("the previous image `{name}` is still being deleted"),
                     remedy: Some("wait: it is taken up as soon as that is done".into()),
                     ..document.problem("metadata.name")

@@ -23,6 +23,7 @@ use crate::config::VmDefaults;
 use crate::intent::{Deletion, Intents};
 use crate::problem::Problem;
 use crate::reading::Reading;
+use crate::trash::Shelf;
 use crate::validate::{Body, Validated};
 
 pub use canonical::{canonical, full};
@@ -51,13 +52,31 @@ pub struct Admission {
     pub problems: Vec<Problem>,
     /// Which file declares which object.
     pub sources: BTreeMap<VmUid, PathBuf>,
+    /// Of `rejected`, the documents that only wait until an object of the same
+    /// name is gone.
+    pub awaiting: BTreeSet<(Kind, Name)>,
 }
 
-/// Admits one read. `gone` are the objects that vanished for good.
+/// Admits one read where nothing lies in the trash. `gone` are the objects
+/// that vanished for good.
 pub fn admit(
     reading: &Reading,
     before: &Intents,
     gone: &BTreeSet<(Kind, Name)>,
+    rules: &Rules,
+    mint: &mut dyn FnMut() -> VmUid,
+    now: Timestamp,
+) -> Admission {
+    let shelf = Shelf::default();
+    admit_with_trash(reading, before, gone, &shelf, rules, mint, now)
+}
+
+/// As [`admit`], where a document may bring back a VM of `shelf`.
+pub fn admit_with_trash(
+    reading: &Reading,
+    before: &Intents,
+    gone: &BTreeSet<(Kind, Name)>,
+    shelf: &Shelf,
     rules: &Rules,
     mint: &mut dyn FnMut() -> VmUid,
     now: Timestamp,
@@ -94,6 +113,7 @@ pub fn admit(
         vm::admit(
             document,
             &declared,
+            shelf,
             rules,
             &mut claims,
             &mut admission,
@@ -119,6 +139,12 @@ impl Admission {
             self.rejected.entry(key).or_default().push(problem.clone());
         }
         self.problems.push(problem);
+    }
+
+    /// A document that is taken up as soon as its predecessor is gone.
+    fn await_predecessor(&mut self, problem: Problem) {
+        self.awaiting.extend(problem.object.clone());
+        self.reject(problem);
     }
 
     fn refuse_duplicates(&mut self, several: &[&Validated]) {

@@ -8,13 +8,17 @@ use jiff::Timestamp;
 use super::claims::Claims;
 use super::{Admission, Rules, canonical};
 use crate::api::{Kind, Name, VirtualMachineSpec};
-use crate::intent::{Allocation, Backoff, PowerOverride, VmIntent, VmSpec};
+use crate::intent::{
+    Allocation, Backoff, Intents, PowerOverride, VmIntent, VmSpec, WrittenDocument,
+};
 use crate::problem::Problem;
+use crate::trash::Shelf;
 use crate::validate::{Body, Validated};
 
 pub(super) fn admit(
     document: &Validated,
     declared: &BTreeSet<(Kind, Name)>,
+    shelf: &Shelf,
     rules: &Rules,
     claims: &mut Claims,
     admission: &mut Admission,
@@ -25,10 +29,33 @@ pub(super) fn admit(
         return;
     };
     let name = &document.metadata.name;
-    let existing = admission.intents.vm(name).cloned();
-    if let Some(vm) = &existing {
+    let known = admission.intents.vm(name).cloned();
+    let known = known.or_else(|| renamed(name, declared, &admission.intents));
+    if let Some(vm) = &known {
         admission.sources.insert(vm.uid, document.file.clone());
+        if vm.deletion.as_ref().is_some_and(|it| it.explicit) {
+            admission.await_predecessor(Problem {
+                message: format!("the previous VM `{name}` is still being deleted"),
+                remedy: Some("wait: it is taken up as soon as that is done".into()),
+                ..document.problem("metadata.name")
+            });
+            return;
+        }
     }
+    let existing = match known {
+        Some(vm) => Some(vm),
+        None => match brought_back(name, shelf, rules, claims) {
+            Ok(vm) => vm,
+            Err(why) => {
+                admission.reject(Problem {
+                    message: format!("it can't be told whether `{name}` lies in the trash: {why}"),
+                    remedy: Some("see that the state directory can be read".into()),
+                    ..document.problem("metadata.name")
+                });
+                return;
+            }
+        },
+    };
     let pinned = existing.as_ref().map(|vm| (&vm.written, &vm.spec));
     let spec = canonical(written, pinned, &rules.defaults);
     if let Err(problem) = check(
@@ -44,8 +71,12 @@ pub(super) fn admit(
     }
     let uid = match existing {
         Some(mut vm) => {
-            vm.deletion = None;
+            // The disks may be on their way to the trash, or there already.
+            vm.restoring |= vm.deletion.take().is_some();
+            // Until then, the old document is admitted again and again.
+            vm.renaming = vm.renaming.filter(|to| to != name);
             change(&mut vm, document, written, spec);
+            claims.take_slot(vm.allocation.slot, vm.uid);
             claims.take_ports(vm.uid, vm.name().as_str(), &vm.spec.ports);
             let uid = vm.uid;
             admission.intents.vms.insert(uid, vm);
@@ -80,18 +111,6 @@ fn check(
     claims: &Claims,
     admission: &Admission,
 ) -> Result<(), Box<Problem>> {
-    let name = &document.metadata.name;
-    if existing.is_some_and(|vm| {
-        vm.deletion
-            .as_ref()
-            .is_some_and(|deletion| deletion.explicit)
-    }) {
-        return Err(Box::new(Problem {
-            message: format!("the previous VM `{name}` is still being deleted"),
-            remedy: Some("wait: it is taken up as soon as that is done".into()),
-            ..document.problem("metadata.name")
-        }));
-    }
     let image = &spec.image;
     let known = declared.contains(&(Kind::Image, image.clone()))
         || admission
@@ -140,6 +159,43 @@ fn images(admission: &Admission, declared: &BTreeSet<(Kind, Name)>) -> String {
     all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// The VM that is to be called so, once no document calls it by its old name.
+fn renamed(name: &Name, declared: &BTreeSet<(Kind, Name)>, intents: &Intents) -> Option<VmIntent> {
+    let old = |vm: &&VmIntent| {
+        vm.renaming.as_ref() == Some(name)
+            && vm.deletion.is_none()
+            && !declared.contains(&(Kind::VirtualMachine, vm.name().clone()))
+    };
+    intents.vms.values().find(old).cloned()
+}
+
+/// The VM of this name that lies in the trash and comes back, with an address
+/// that is still free.
+fn brought_back(
+    name: &Name,
+    shelf: &Shelf,
+    rules: &Rules,
+    claims: &Claims,
+) -> Result<Option<VmIntent>, String> {
+    if let Some(why) = shelf.why_unknown() {
+        return Err(why.to_owned());
+    }
+    let Some(mut vm) = shelf.vm(name).cloned() else {
+        return Ok(None);
+    };
+    if !claims.is_free(vm.allocation.slot) {
+        // None left: it stays where it is until there is room.
+        vm.allocation = allocate(rules, claims)
+            .ok_or_else(|| format!("no address in {} is free for it", rules.subnet))?;
+    }
+    vm.restoring = true;
+    vm.started = None;
+    vm.completed = false;
+    vm.crash = Backoff::default();
+    vm.error = Backoff::default();
+    Ok(Some(vm))
+}
+
 fn allocate(rules: &Rules, claims: &Claims) -> Option<Allocation> {
     let slot = claims.free_slot(rules.slots)?;
     let address = slot.address(rules.subnet)?;
@@ -179,6 +235,9 @@ fn create(
         restart_token: 0,
         confirmations: Vec::new(),
         deletion: None,
+        restoring: false,
+        renaming: None,
+        document: written_document(document),
         started: None,
         completed: false,
         crash: Backoff::default(),
@@ -187,9 +246,17 @@ fn create(
     }
 }
 
+fn written_document(document: &Validated) -> Option<WrittenDocument> {
+    (!document.text.is_empty()).then(|| WrittenDocument {
+        file: document.file.clone(),
+        text: document.text.clone(),
+    })
+}
+
 fn change(vm: &mut VmIntent, document: &Validated, written: &VirtualMachineSpec, spec: VmSpec) {
     vm.metadata = document.metadata.clone();
     vm.written = written.clone();
+    vm.document = written_document(document);
     if vm.spec == spec {
         return;
     }

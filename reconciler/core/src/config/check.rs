@@ -38,6 +38,13 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         "a change that wasn't announced is to be seen within the hour",
     );
     number(
+        "trash.keepDays",
+        config.trash.keep_days.into(),
+        1,
+        3650,
+        "a deletion is to be regretted in time, and a disk doesn't last for ever",
+    );
+    number(
         "defaults.vcpus",
         defaults.vcpus.into(),
         1,

@@ -22,6 +22,8 @@ pub struct Config {
     pub defaults: VmDefaults,
     /// Where documents are read from.
     pub directories: Directories,
+    /// Disks of VMs that went.
+    pub trash: Trash,
 }
 
 /// The guests' network.
@@ -77,6 +79,22 @@ impl Default for Directories {
             images: "images".into(),
             resync_seconds: 60,
         }
+    }
+}
+
+/// Disks of VMs that went, or that were replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Trash {
+    /// They are kept for so many days, 1 to 3650, of the daemon's running time:
+    /// weeks without power don't count, nor does a clock that is set.
+    #[schemars(range(min = 1, max = 3650))]
+    pub keep_days: u16,
+}
+
+impl Default for Trash {
+    fn default() -> Self {
+        Self { keep_days: 7 }
     }
 }
 

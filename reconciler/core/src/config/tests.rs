@@ -31,11 +31,12 @@ fn nothing_means_the_defaults() {
 #[test]
 fn what_is_written_holds_and_comes_back() {
     let config = read(
-        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
+        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
     )
     .unwrap();
     assert_eq!(config.defaults.memory, Quantity::from_mib(1024));
     assert!(!config.defaults.nat);
+    assert_eq!(config.trash.keep_days, 30);
     assert_eq!(config.directories.vms, Path::new("/home/me/vms"));
     assert_eq!(config.directories.images, Path::new("/srv/images"));
     assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
@@ -91,6 +92,12 @@ fn mistakes_are_at_their_place() {
             (2, 17),
             "0 is not from 1",
             "3600",
+        ),
+        (
+            "[trash]\nkeepDays = 0",
+            (2, 12),
+            "0 is not from 1 to 3650",
+            "1 to 3650",
         ),
         (
             "[directories]\nvms = \"~you/vms\"",

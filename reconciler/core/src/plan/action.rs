@@ -17,6 +17,8 @@ pub enum Verb {
     Demote,
     /// It runs and should not, or should run otherwise: it is stopped.
     Stop,
+    /// Its disks come back from the trash.
+    Restore,
     /// It is made and started.
     Create,
     /// It runs and is changed live.

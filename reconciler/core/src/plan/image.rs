@@ -15,6 +15,7 @@ pub(super) fn plan(
     if image.deletion.is_some() {
         if let Some(imported) = &image.imported
             && !is_needed(&imported.digest, image, intents)
+            && !is_pinned(&imported.digest, observed)
             && holds(observed, &imported.digest) == Some(true)
         {
             steps.push(ImageStep::Remove {
@@ -43,6 +44,15 @@ fn holds(observed: &Observed, digest: &ImageDigest) -> Option<bool> {
         Presence::Present(digests) => Some(digests.contains(digest)),
         Presence::Absent => Some(false),
         Presence::Unknown(_) => None,
+    }
+}
+
+/// Whether a disk in the trash lies over it, or may.
+fn is_pinned(digest: &ImageDigest, observed: &Observed) -> bool {
+    match &observed.trash {
+        Presence::Present(digests) => digests.contains(digest),
+        Presence::Absent => false,
+        Presence::Unknown(_) => true,
     }
 }
 

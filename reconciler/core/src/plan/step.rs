@@ -121,6 +121,9 @@ pub enum Step {
         /// In which way.
         ending: Ending,
     },
+    /// Takes the disks back out of the trash, where they lie there and not in
+    /// their place.
+    RestoreDisks,
     /// Puts all disks into the trash, or removes them.
     DropDisks {
         /// Remove them.
@@ -163,6 +166,7 @@ impl Step {
             Self::RemoveRoot => "removing the snapshot".into(),
             Self::DetachLoop { role } => format!("detaching the {} loop", role.as_str()),
             Self::RecordExit { .. } => "recording the exit".into(),
+            Self::RestoreDisks => "taking the disks back from the trash".into(),
             Self::DropDisks { purge: true } => "removing the disks".into(),
             Self::DropDisks { purge: false } => "moving the disks to the trash".into(),
             Self::Forget => "releasing name and addresses".into(),

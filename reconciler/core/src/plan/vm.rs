@@ -76,6 +76,9 @@ impl Case<'_> {
         if self.vm.deletion.is_some() {
             return Some(self.teardown());
         }
+        if self.vm.restoring {
+            return Some(self.restore());
+        }
         if !wants_to_run(self.vm) {
             self.report_held();
             return self.stop();
@@ -101,7 +104,9 @@ impl Case<'_> {
             .is_some_and(|deletion| deletion.purge);
         let mut steps = self.removals();
         if steps.is_empty() {
-            steps = vec![Step::DropDisks { purge }, Step::Forget];
+            // What it was about to get back goes with it.
+            steps.extend(self.vm.restoring.then_some(Step::RestoreDisks));
+            steps.extend([Step::DropDisks { purge }, Step::Forget]);
         }
         let effect = if purge {
             Effect::LosesData
@@ -109,6 +114,18 @@ impl Case<'_> {
             Effect::ReplaceRoot
         };
         self.action(Verb::Teardown, reason, effect, steps)
+    }
+
+    /// Its disks may lie in the trash. Where they do, nothing of it is left in
+    /// the kernel; where they don't, the step changes nothing and what runs
+    /// goes on running.
+    fn restore(&self) -> VmPlan {
+        self.action(
+            Verb::Restore,
+            "its document is back",
+            Effect::Live,
+            vec![Step::RestoreDisks],
+        )
     }
 
     /// Not wanted running: off, with everything but its disks.

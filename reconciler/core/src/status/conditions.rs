@@ -53,10 +53,15 @@ impl<'a> Conditions<'a> {
         match self.view.admission.rejected.get(&key) {
             Some(problems) => {
                 let lines: Vec<String> = problems.iter().map(line).collect();
+                let reason = if self.view.admission.awaiting.contains(&key) {
+                    "AwaitingPredecessor"
+                } else {
+                    "Invalid"
+                };
                 self.set(
                     ConditionType::Accepted,
                     ConditionStatus::False,
-                    "Invalid",
+                    reason,
                     lines.join("\n"),
                 );
             }

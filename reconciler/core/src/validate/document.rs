@@ -37,5 +37,6 @@ pub fn validate(file: &Path, document: Document, ctx: &Context) -> Result<Valida
         metadata: document.manifest.metadata,
         body,
         places: document.places,
+        text: String::new(),
     })
 }

@@ -23,6 +23,9 @@ pub struct Validated {
     pub body: Body,
     /// Where its fields are.
     pub places: Places,
+    /// Its text, or the whole file's where that holds nothing else; empty
+    /// where whoever read it didn't keep it.
+    pub text: String,
 }
 
 impl Validated {

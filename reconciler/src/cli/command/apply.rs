@@ -32,6 +32,9 @@ pub(in crate::cli) struct Apply {
     /// A file, a directory, or `-` for stdin
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     filename: Vec<PathBuf>,
+    /// Delete what is held because too many documents of the directory are gone at once
+    #[arg(long, conflicts_with = "dry_run")]
+    prune: bool,
     #[command(flatten)]
     how: How,
 }
@@ -61,8 +64,27 @@ pub(in crate::cli) struct How {
 
 impl Apply {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let inputs = documents::read(&self.filename, &context.places()?)?;
-        self.how.apply(context, &inputs, &self.filename)
+        let mut given = self.filename;
+        let mut directories = Vec::new();
+        if self.prune {
+            let named = given.iter().filter(|path| path.is_dir());
+            directories = named
+                .map(|path| documents::absolute(path))
+                .collect::<Result<_, _>>()?;
+            if directories.is_empty() {
+                return Err(Failure::invalid("--prune is for a directory")
+                    .help("give the directory of documents with -f"));
+            }
+            // All of its documents may be gone.
+            let is_bare = |path: &PathBuf| documents::listed(path).is_ok_and(|it| it.is_empty());
+            given.retain(|path| !(path.is_dir() && is_bare(path)));
+        }
+        let inputs = documents::read(&given, &context.places()?)?;
+        let done = self.how.apply(context, &inputs, &given)?;
+        if self.prune {
+            self.how.prune(context, directories)?;
+        }
+        Ok(done)
     }
 }
 
@@ -137,6 +159,24 @@ impl How {
             wait_for(context, goals.collect(), self.timeout)?;
         }
         Ok(Exit::Ok)
+    }
+
+    /// Confirms what is held of these directories, and waits until it is gone.
+    fn prune(&self, context: &Context, directories: Vec<PathBuf>) -> Result<(), Failure> {
+        let objects = context.daemon.prune(directories)?;
+        if objects.is_empty() {
+            note("Nothing is held of that directory: there was nothing to confirm.");
+        }
+        let mut goals = Vec::new();
+        for (kind, name) in objects {
+            let object = ObjectRef::new(kind, name);
+            print(format_args!("{object} deleted"))?;
+            goals.push((object, Goal::Gone(None)));
+        }
+        if self.wait {
+            wait_for(context, goals, self.timeout)?;
+        }
+        Ok(())
     }
 
     /// The objects as they are before anything is done.
@@ -229,10 +269,26 @@ fn acceptable(
         .help("nothing was written; correct the lines above and try again"))
 }
 
+/// What `apply` and its like wait for.
+pub(super) fn settled(admitted: Vec<Admitted>) -> Vec<(ObjectRef, Goal)> {
+    let goal = |(object, uid, generation)| {
+        let other_than = None;
+        (
+            object,
+            Goal::Settled {
+                uid,
+                generation,
+                other_than,
+            },
+        )
+    };
+    admitted.into_iter().map(goal).collect()
+}
+
 type Admitted = (ObjectRef, banger_protocol::VmUid, u64);
 
 /// The (uid, generation) that came of each object.
-fn goals(objects: &[ObjectRef], synced: &Synced) -> Result<Vec<Admitted>, Failure> {
+pub(super) fn goals(objects: &[ObjectRef], synced: &Synced) -> Result<Vec<Admitted>, Failure> {
     let mut goals = Vec::new();
     for object in objects {
         let refused = synced

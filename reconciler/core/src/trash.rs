@@ -1,0 +1,172 @@
+//! The trash as decisions see it: which disks lie there, what they pin, and
+//! which VM a document that appears may bring back.
+//!
+//! Guarantees: a document brings back a VM only where that VM's own document
+//! vanished, or where a person asked for it; a trash that can't be read brings
+//! back nothing, and no new VM takes the name of one that may lie there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use banger_protocol::{DiskRole, VmUid};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Body, Manifest, Name};
+use crate::intent::{ImageDigest, Intents, VmIntent};
+
+/// An entry of the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trashed {
+    /// Names the entry, as long as it is there.
+    pub id: String,
+    /// The VM that the disks are of.
+    pub uid: VmUid,
+    /// When it got here, by the wall clock: for people, and to tell which is newer.
+    pub trashed: Timestamp,
+    /// The one disk that was replaced; `None` where the VM went as a whole.
+    pub disk: Option<DiskRole>,
+    /// The VM as it was intended; `None` where no intent was left.
+    pub vm: Option<VmIntent>,
+    /// The disks that lie here.
+    pub disks: Vec<DiskRole>,
+    /// What they take of the file system, bytes.
+    pub taken: u64,
+}
+
+impl Trashed {
+    /// The VM's name, where it is known.
+    pub fn name(&self) -> Option<&Name> {
+        self.vm.as_ref().map(VmIntent::name)
+    }
+
+    /// The image that a root disk in here lies over. Without it, the disk is worth nothing.
+    pub fn pins(&self) -> Option<&ImageDigest> {
+        let vm = self.vm.as_ref()?;
+        let root = self.disks.contains(&DiskRole::Cow);
+        vm.image.as_ref().filter(|_| root)
+    }
+
+    /// The VM that can be had back from here.
+    pub fn whole(&self) -> Option<&VmIntent> {
+        self.vm.as_ref().filter(|_| self.disk.is_none())
+    }
+}
+
+/// What of the trash a document that appears may bring back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shelf {
+    vms: BTreeMap<Name, VmIntent>,
+    unknown: Option<String>,
+}
+
+impl Shelf {
+    /// A trash of which nothing can be told, because of this.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self {
+            unknown: Some(why.into()),
+            ..Self::default()
+        }
+    }
+
+    /// What these entries may bring back: of each name what a person wants
+    /// back, else the newest if its document vanished. What was deleted by
+    /// name stays, and so does what went before it.
+    pub fn of(entries: &[Trashed], wanted: &BTreeSet<String>, intents: &Intents) -> Self {
+        let mut newest: BTreeMap<&Name, (bool, &Trashed)> = BTreeMap::new();
+        for entry in entries {
+            let Some(vm) = entry.whole() else { continue };
+            if intents.vms.contains_key(&entry.uid) {
+                continue;
+            }
+            let new = (wanted.contains(&entry.id), entry);
+            let rank = |(wanted, entry): &(bool, &Trashed)| (*wanted, entry.trashed);
+            match newest.get(vm.name()) {
+                Some(old) if rank(old) >= rank(&new) => {}
+                _ => {
+                    newest.insert(vm.name(), new);
+                }
+            }
+        }
+        let vanished = |vm: &VmIntent| vm.deletion.as_ref().is_some_and(|it| !it.explicit);
+        let vms = newest.into_iter().filter_map(|(name, (wanted, entry))| {
+            let vm = entry.whole()?;
+            (wanted || vanished(vm)).then(|| (name.clone(), vm.clone()))
+        });
+        Self {
+            vms: vms.collect(),
+            unknown: None,
+        }
+    }
+
+    /// The VM that a document of this name brings back.
+    pub(crate) fn vm(&self, name: &Name) -> Option<&VmIntent> {
+        self.vms.get(name)
+    }
+
+    /// Why it can't be told what lies in the trash.
+    pub(crate) fn why_unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+}
+
+/// A VM's document: as it was last accepted, or else what that must have said.
+pub fn document(vm: &VmIntent) -> TrashedDocument {
+    if let Some(document) = &vm.document {
+        return TrashedDocument {
+            file: Some(document.file.clone()),
+            text: document.text.clone(),
+        };
+    }
+    let manifest = Manifest {
+        metadata: vm.metadata.clone(),
+        body: Body::VirtualMachine(vm.written.clone()),
+    };
+    TrashedDocument {
+        file: None,
+        text: manifest.to_yaml().unwrap_or_default(),
+    }
+}
+
+/// A VM's document, to be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashedDocument {
+    /// The file that it stood in, where that is known.
+    pub file: Option<PathBuf>,
+    /// Its text; all of the file's where it stood there alone.
+    pub text: String,
+}
+
+/// The images that disks in the trash lie over.
+pub fn pinned(entries: &[Trashed]) -> BTreeSet<ImageDigest> {
+    entries.iter().filter_map(Trashed::pins).cloned().collect()
+}
+
+/// What has lain for `keep_ms` of running time, and isn't wanted back.
+/// `since` has, by entry, the running time at which it was first seen; what
+/// isn't in there has not been waited for yet.
+pub fn expired<'a>(
+    entries: &'a [Trashed],
+    since: &BTreeMap<String, u64>,
+    running_ms: u64,
+    keep_ms: u64,
+    intents: &Intents,
+) -> Vec<&'a Trashed> {
+    let is_due = |entry: &&Trashed| {
+        since
+            .get(&entry.id)
+            .is_some_and(|at| running_ms.saturating_sub(*at) >= keep_ms)
+    };
+    entries
+        .iter()
+        .filter(is_due)
+        .filter(|entry| !is_awaited(entry, intents))
+        .collect()
+}
+
+/// Whether a VM is about to take these disks back.
+pub fn is_awaited(entry: &Trashed, intents: &Intents) -> bool {
+    let vm = intents.vms.get(&entry.uid);
+    entry.disk.is_none() && vm.is_some_and(|vm| vm.restoring)
+}

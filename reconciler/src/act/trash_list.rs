@@ -1,0 +1,173 @@
+//! What lies in the trash, and the two ways out of it: back, or away.
+//!
+//! Guarantees: an entry is read from its own directory, never guessed; disks
+//! come back by one rename(2), so that they are in one place at any moment; a
+//! list that was read while a step changed the trash isn't kept.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use banger_core::seam::{StepError, VmRef};
+use banger_core::trash::Trashed;
+use banger_protocol::{DiskRole, VmUid};
+use jiff::Timestamp;
+
+use super::layout::Layout;
+use super::trash::{DESCRIPTION, TrashEntry};
+use super::{failure, files};
+
+/// `st_blocks` counts these (stat(2)), whatever the file system's blocks are.
+const BLOCK: u64 = 512;
+/// A uid at the head of an entry's name.
+const UID: usize = 36;
+
+/// All entries, oldest first.
+pub(super) fn list(layout: &Layout) -> Result<Vec<Trashed>, StepError> {
+    let trash = layout.trash();
+    let failed = |error| failure::file("read the trash", &trash, error);
+    let found = match std::fs::read_dir(&trash) {
+        Ok(found) => found,
+        // It is made with its first entry.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut entries = Vec::new();
+    for entry in found {
+        let entry = entry.map_err(failed)?;
+        // What isn't named as ours is nothing of ours.
+        let Ok(id) = entry.file_name().into_string() else {
+            continue;
+        };
+        let Some(uid) = id.get(..UID).and_then(|uid| uid.parse().ok()) else {
+            continue;
+        };
+        entries.push(read(&entry.path(), id, uid).map_err(failed)?);
+    }
+    entries.sort_by(|a, b| (a.trashed, &a.id).cmp(&(b.trashed, &b.id)));
+    Ok(entries)
+}
+
+fn read(place: &Path, id: String, uid: VmUid) -> io::Result<Trashed> {
+    let mut taken = 0;
+    let mut disks = Vec::new();
+    for file in std::fs::read_dir(place)? {
+        let file = file?;
+        taken += file.metadata()?.blocks() * BLOCK;
+        match file.file_name().as_encoded_bytes() {
+            b"root.cow" => disks.push(DiskRole::Cow),
+            b"work.ext4" => disks.push(DiskRole::Work),
+            _ => {}
+        }
+    }
+    disks.sort();
+    let told = std::fs::read(place.join(DESCRIPTION)).ok();
+    // Without a description that can be read there are still the disks.
+    let told: Option<TrashEntry> = told.and_then(|json| serde_json::from_slice(&json).ok());
+    let made = || {
+        let modified = place.metadata().and_then(|found| found.modified());
+        let modified = modified.ok().and_then(|time| time.try_into().ok());
+        modified.unwrap_or(Timestamp::UNIX_EPOCH)
+    };
+    Ok(Trashed {
+        id,
+        uid,
+        trashed: told.as_ref().map_or_else(made, |told| told.trashed),
+        disk: told.as_ref().and_then(|told| told.disk),
+        vm: told.and_then(|told| told.vm).filter(|vm| vm.uid == uid),
+        disks,
+        taken,
+    })
+}
+
+/// Takes a VM's disks back from the newest entry that holds it as a whole.
+/// Nothing where they are in their place already, or where it never had any.
+pub(super) fn restore(layout: &Layout, vm: &VmRef) -> Result<(), StepError> {
+    let uid = vm.uid();
+    let directory = layout.vm(uid);
+    let failed = |error| failure::file("take the disks back to", &directory, error);
+    if layout.cow(uid).exists() || layout.work(uid).exists() {
+        return Ok(());
+    }
+    let entries = list(layout)?;
+    let whole = |entry: &&Trashed| entry.uid == uid && entry.disk.is_none();
+    let Some(entry) = entries.iter().rfind(whole) else {
+        let VmRef::Intended(vm) = vm else {
+            return Ok(());
+        };
+        return if vm.applied.is_none() || vm.deletion.is_some() {
+            Ok(())
+        } else {
+            Err(StepError::lasting(
+                format!(
+                    "the disks of vm `{}` are not in the trash any more",
+                    vm.name()
+                ),
+                format!(
+                    "put them into {}, or delete the VM and apply its document again to begin anew",
+                    directory.display()
+                ),
+            ))
+        };
+    };
+    files::private_directory(&layout.vms()).map_err(failed)?;
+    // Logs at most: there are no disks in it.
+    files::remove_directory(&directory).map_err(failed)?;
+    std::fs::rename(layout.trash().join(&entry.id), &directory).map_err(failed)?;
+    files::sync_directory(&layout.vms()).map_err(failed)?;
+    files::sync_directory(&layout.trash()).map_err(failed)?;
+    files::remove(&directory.join(DESCRIPTION)).map_err(failed)
+}
+
+/// Removes an entry for good.
+pub(super) fn empty(layout: &Layout, id: &str) -> Result<(), StepError> {
+    let mut parts = Path::new(id).components();
+    let (Some(Component::Normal(_)), None) = (parts.next(), parts.next()) else {
+        return Err(StepError::lasting(
+            format!("`{id}` is not an entry of the trash"),
+            "see `banger trash list`",
+        ));
+    };
+    let place = layout.trash().join(id);
+    files::remove_directory(&place)
+        .and_then(|()| files::sync_directory(&layout.trash()))
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+        .map_err(|error| failure::file("remove", &place, error))
+}
+
+/// The list as last read, until a step changes the trash.
+#[derive(Default)]
+pub(super) struct TrashCache {
+    /// A leaf lock: never held across an await.
+    list: Mutex<(u64, Option<Arc<Vec<Trashed>>>)>,
+}
+
+impl TrashCache {
+    /// A step is about to change the trash, or just has: what is being read is old.
+    pub(super) fn changed(&self) {
+        let mut list = self.lock();
+        *list = (list.0 + 1, None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, Option<Arc<Vec<Trashed>>>)> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list; reads it where it isn't known. Blocks.
+    pub(super) fn list(&self, layout: &Layout) -> Result<Arc<Vec<Trashed>>, StepError> {
+        let (mark, known) = self.lock().clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let read = Arc::new(list(layout)?);
+        let mut now = self.lock();
+        if now.0 == mark {
+            now.1 = Some(Arc::clone(&read));
+        }
+        Ok(read)
+    }
+}

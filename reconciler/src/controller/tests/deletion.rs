@@ -1,0 +1,246 @@
+//! Names that come back, names that change, and what the mass guard holds.
+
+use super::*;
+
+const WORK: &str = "  workDisk: {size: 1Gi}\n";
+
+async fn with_web() -> (Daemon, VmUid) {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    let web = daemon.ready("web").await;
+    (daemon, uid(&web))
+}
+
+async fn delete(daemon: &Daemon, file: &str, vm: &str) {
+    fs::remove_file(daemon.path(file)).unwrap();
+    let deleted = daemon
+        .handle
+        .delete(Kind::VirtualMachine, name(vm), false)
+        .await;
+    deleted.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vanished_vm_whose_document_is_back_gets_its_uid_and_disks_back() {
+    let (daemon, before) = with_web().await;
+    let address = daemon.ready("web").await.status.runtime.unwrap().guest_ip;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    assert_eq!(daemon.handle.trash().await.unwrap().len(), 1);
+    // What is known of the trash outlives the daemon.
+    let daemon = daemon.restart().await;
+    daemon.write("again.yaml", &vm("web", WORK)).await;
+    let web = daemon.ready("web").await;
+    assert_eq!(uid(&web), before);
+    assert_eq!(web.metadata.generation, 1);
+    assert_eq!(web.status.runtime.unwrap().guest_ip, address);
+    assert_eq!(daemon.handle.trash().await.unwrap(), []);
+    let reasons = daemon.reasons(Kind::VirtualMachine, "web").await;
+    assert!(reasons.contains(&"Restored".to_owned()), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_address_of_a_vm_that_was_away_may_be_taken() {
+    let (daemon, before) = with_web().await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.write("other.yaml", &vm("other", "")).await;
+    let other = daemon.ready("other").await;
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    let web = daemon.ready("web").await;
+    assert_eq!(uid(&web), before);
+    let ip = |object: Object| object.status.runtime.unwrap().guest_ip;
+    assert_ne!(ip(web), ip(other));
+}
+
+/// Wherever in its teardown the deletion is cancelled, nothing is lost.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_may_be_cancelled_at_every_step() {
+    for steps in 0..12 {
+        let (daemon, before) = with_web().await;
+        let calls = daemon.host.calls();
+        // The step after these fails, and its VM waits a moment.
+        daemon.host.add_fault(Fault {
+            call: calls + steps,
+            when: When::After,
+        });
+        daemon.remove("web.yaml").await;
+        let stuck = |now: &Published| {
+            now.vms.is_empty()
+                || get(now, "web")
+                    .is_some_and(|web| web.status.runtime.is_some_and(|it| it.last_error.is_some()))
+        };
+        daemon.until("stuck or gone", stuck).await;
+        daemon.write("web.yaml", &vm("web", WORK)).await;
+        let web = daemon.ready("web").await;
+        assert_eq!(uid(&web), before, "after {steps} steps");
+        assert_eq!(daemon.handle.trash().await.unwrap(), [], "{steps} steps");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_explicit_deletion_the_name_is_new_and_waits_for_the_old_one() {
+    let (daemon, before) = with_web().await;
+    // The teardown stands still for a while.
+    daemon.host.add_fault(Fault {
+        call: daemon.host.calls(),
+        when: When::Before,
+    });
+    delete(&daemon, "web.yaml", "web").await;
+    daemon.write("new.yaml", &vm("web", WORK)).await;
+    let waits = |now: &Published| {
+        get(now, "web").is_some_and(|web| {
+            let mut conditions = web.status.conditions.iter();
+            conditions.any(|it| it.reason == "AwaitingPredecessor")
+        })
+    };
+    daemon.until("waiting", waits).await;
+    let new = |now: &Published| {
+        get(now, "web").is_some_and(|web| uid(&web) != before && web.status.phase == Phase::Ready)
+    };
+    daemon.until("new", new).await;
+    let trash = daemon.handle.trash().await.unwrap();
+    assert_eq!(trash.len(), 1);
+    assert_eq!(trash[0].uid, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_is_renamed_and_stays_itself() {
+    let (daemon, before) = with_web().await;
+    let ran = pid(&daemon.ready("web").await);
+    let rename = |from: &str, to: &str| daemon.handle.rename(name(from), name(to));
+    assert_eq!(rename("web", "web").await.unwrap_err().code, Code::Conflict);
+    assert_eq!(rename("no", "shop").await.unwrap_err().code, Code::NotFound);
+    rename("web", "shop").await.unwrap();
+    // Durable, and nothing is different until the document says so.
+    let daemon = daemon.restart().await;
+    assert_eq!(uid(&daemon.ready("web").await), before);
+    daemon.write("web.yaml", &vm("shop", WORK)).await;
+    let shop = daemon.ready("shop").await;
+    assert_eq!((uid(&shop), pid(&shop)), (before, ran));
+    assert_eq!(shop.metadata.generation, 1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let now = daemon.until("settled", |now| now.vms.len() == 1).await;
+    assert_eq!(get(&now, "shop").map(|it| pid(&it)), Some(ran));
+    let reasons = daemon.reasons(Kind::VirtualMachine, "shop").await;
+    assert_eq!(reasons, ["Renamed"]);
+    // The word is used up: the next one of that name is another VM.
+    daemon.write("web2.yaml", &vm("web", "")).await;
+    assert_ne!(uid(&daemon.ready("web").await), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_under_the_new_name_is_no_rename() {
+    let (daemon, before) = with_web().await;
+    daemon
+        .handle
+        .rename(name("web"), name("shop"))
+        .await
+        .unwrap();
+    daemon.write("shop.yaml", &vm("shop", "")).await;
+    assert_ne!(uid(&daemon.ready("shop").await), before);
+    assert_eq!(uid(&daemon.ready("web").await), before);
+    let taken = daemon.handle.rename(name("web"), name("shop")).await;
+    assert_eq!(taken.unwrap_err().code, Code::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_mass_guard_holds_goes_at_a_word_for_its_directory() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    let names = ["a", "b", "c", "d"];
+    for vm_name in names {
+        daemon
+            .write(&format!("{vm_name}.yaml"), &vm(vm_name, ""))
+            .await;
+        daemon.ready(vm_name).await;
+    }
+    for vm_name in names {
+        fs::remove_file(daemon.path(&format!("{vm_name}.yaml"))).unwrap();
+    }
+    daemon.handle.sync().await.unwrap();
+    let held = |now: &Published| {
+        let all = names.iter();
+        all.clone()
+            .all(|vm| holds(now, vm, ConditionType::DeletionHeld))
+            && all.clone().all(|vm| {
+                let object = get(now, vm).unwrap();
+                let held = condition(&object, ConditionType::DeletionHeld).unwrap();
+                held.1.contains("--prune")
+            })
+    };
+    let now = daemon.until("held", held).await;
+    let held = condition(&get(&now, "a").unwrap(), ConditionType::DeletionHeld).unwrap();
+    let directory = daemon.root.path().join("config/vms");
+    let word = format!("`banger apply --prune -f {}`", directory.display());
+    assert!(held.1.contains(&word), "{}", held.1);
+
+    let elsewhere = daemon.root.path().join("config/images");
+    let none = daemon.handle.prune(vec![elsewhere]).await.unwrap();
+    assert_eq!(none, []);
+    // What is back is not confirmed with the rest.
+    fs::write(daemon.path("d.yaml"), vm("d", "")).unwrap();
+    let gone = daemon.handle.prune(vec![directory]).await.unwrap();
+    let expected = ["a", "b", "c"].map(|it| (Kind::VirtualMachine, name(it)));
+    assert_eq!(gone, expected);
+    daemon.until("gone", |now| now.vms.len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    daemon.ready("d").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_right_after_the_documents_went_is_enough() {
+    let daemon = Daemon::start().await;
+    let names = ["a", "b", "c", "d"];
+    daemon.write("image.yaml", IMAGE).await;
+    let all = names.map(|n| vm(n, "")).join("---\n");
+    daemon.write("all.yaml", &all).await;
+    for vm_name in names {
+        daemon.ready(vm_name).await;
+    }
+    fs::remove_file(daemon.path("all.yaml")).unwrap();
+    let directory = daemon.root.path().join("config/vms");
+    let gone = daemon.handle.prune(vec![directory]).await.unwrap();
+    assert_eq!(gone.len(), 4);
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_may_fail_at_every_step() {
+    for when in [When::Before, When::After] {
+        for step in 0..10 {
+            let (daemon, before) = with_web().await;
+            daemon.remove("web.yaml").await;
+            daemon.until("gone", |now| now.vms.is_empty()).await;
+            let call = daemon.host.calls() + step;
+            daemon.host.add_fault(Fault { call, when });
+            daemon.write("web.yaml", &vm("web", WORK)).await;
+            let daemon = daemon.restart().await;
+            let web = daemon.ready("web").await;
+            assert_eq!(uid(&web), before, "{step} {when:?}");
+            assert_eq!(daemon.handle.trash().await.unwrap(), []);
+        }
+    }
+}
+
+/// What is on its way back and is deleted after all goes as a whole.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_may_be_given_up() {
+    let (daemon, before) = with_web().await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.host.add_fault(Fault {
+        call: daemon.host.calls(),
+        when: When::Before,
+    });
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    delete(&daemon, "web.yaml", "web").await;
+    daemon.until("gone again", |now| now.vms.is_empty()).await;
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    // It was deleted by name this time.
+    assert_ne!(uid(&daemon.ready("web").await), before);
+    let trash = daemon.handle.trash().await.unwrap();
+    assert_eq!(trash.len(), 1);
+    assert_eq!(trash[0].disks, [DiskRole::Cow, DiskRole::Work]);
+}

@@ -1,0 +1,290 @@
+//! The trash: how long entries have been kept, who wants one back, and what
+//! goes for good.
+//!
+//! Guarantees: nothing is emptied before it has lain for as long as the
+//! configuration says, counted in the daemon's own running time: neither a
+//! clock that is set nor weeks without power shorten it. Nothing that a VM is
+//! about to take back is emptied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use banger_core::api::{Kind, Name};
+use banger_core::intent::{ImageDigest, Intents};
+use banger_core::seam::{Host, StepError};
+use banger_core::trash::{self, Shelf, Trashed};
+
+use super::ask::{Refusal, event};
+use super::board::chain_of;
+use super::ledger::State;
+use super::run::Controller;
+use crate::store::{Kept, StoreError};
+use crate::wire::response::{Code, TrashItem};
+
+/// Running time is written down so often: so much is lost by a crash, which
+/// keeps disks a little longer.
+const COUNTED_EVERY_MS: u64 = 600_000;
+
+/// What the host said of the trash.
+pub(super) type Found = Result<Arc<Vec<Trashed>>, StepError>;
+
+impl<H: Host> Controller<H> {
+    /// Counts the time since the last pass. A longer pause than passes ever
+    /// make is a suspended host's, and counts as one between passes.
+    pub(super) fn tick(&mut self) {
+        let resync = u64::try_from(self.settings.resync.as_millis()).unwrap_or(u64::MAX);
+        let now = self.clock.now_ms();
+        let passed = now.saturating_sub(self.ticked_ms);
+        self.ran_ms += passed.min(resync.saturating_mul(2));
+        self.ticked_ms = now;
+    }
+
+    /// Writes the running time down.
+    pub(super) async fn count_running(&mut self) -> Result<(), StoreError> {
+        let ran_ms = self.ran_ms;
+        self.ledger
+            .replace(|state| {
+                let next = State {
+                    running_ms: state.running_ms + ran_ms,
+                    ..state.clone()
+                };
+                (next, Vec::new(), ())
+            })
+            .await?;
+        self.ran_ms = 0;
+        Ok(())
+    }
+
+    /// Empties what has lain long enough, one entry a pass.
+    pub(super) async fn expire_trash(&mut self) -> Result<(), StoreError> {
+        if self.ran_ms >= COUNTED_EVERY_MS {
+            self.count_running().await?;
+        }
+        let Ok(entries) = self.host.trash().await else {
+            return Ok(());
+        };
+        let state = self.ledger.state().await;
+        let running_ms = state.running_ms + self.ran_ms;
+        let since = state
+            .trash
+            .iter()
+            .map(|(id, kept)| (id.clone(), kept.since_ms));
+        let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
+        let since: BTreeMap<String, u64> = since.collect();
+        let expired = trash::expired(&entries, &since, running_ms, keep_ms, &state.intents);
+        let wanted = |entry: &&&Trashed| state.trash.get(&entry.id).is_some_and(|it| it.wanted);
+        let Some(entry) = expired.iter().find(|entry| !wanted(entry)) else {
+            return Ok(());
+        };
+        match self.remove_entry(entry, &entries, &state.intents).await {
+            Ok(()) => {
+                tracing::info!(entry = %entry.id, "the trash kept it long enough: it is removed");
+            }
+            Err(error) => {
+                let why = chain_of(&error);
+                tracing::warn!(entry = %entry.id, "it could not be removed from the trash: {why}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an entry, and its image where nothing else needs that.
+    async fn remove_entry(
+        &self,
+        entry: &Trashed,
+        entries: &[Trashed],
+        intents: &Intents,
+    ) -> Result<(), StepError> {
+        self.host.empty_trash(&entry.id).await?;
+        let Some(image) = entry.pins() else {
+            return Ok(());
+        };
+        let others = entries.iter().filter(|other| other.id != entry.id);
+        let pinned = others.filter_map(Trashed::pins).any(|it| it == image);
+        // What is being imported may turn out to be this very image.
+        if !pinned && !is_needed(image, intents) && self.importing.is_empty() {
+            self.host.remove_image(image).await?;
+        }
+        Ok(())
+    }
+
+    /// What lies in the trash, for a person.
+    pub(super) async fn list_trash(&self) -> Result<Vec<TrashItem>, Refusal> {
+        let entries = self.trash_entries().await?;
+        let state = self.ledger.state().await;
+        let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
+        let running_ms = state.running_ms + self.ran_ms;
+        let items = entries.iter().map(|entry| {
+            let kept = state.trash.get(&entry.id);
+            let lain = kept.map_or(0, |kept| running_ms.saturating_sub(kept.since_ms));
+            TrashItem {
+                id: entry.id.clone(),
+                uid: entry.uid,
+                name: entry.name().cloned(),
+                disk: entry.disk,
+                disks: entry.disks.clone(),
+                taken: entry.taken,
+                trashed: entry.trashed,
+                expires_in_seconds: keep_ms.saturating_sub(lain) / 1000,
+                document: entry.whole().map(trash::document),
+            }
+        });
+        Ok(items.collect())
+    }
+
+    /// Removes these entries for good, or none where one can't be.
+    pub(super) async fn empty_trash(&mut self, ids: &[String]) -> Result<(), Refusal> {
+        let entries = self.trash_entries().await?;
+        let state = self.ledger.state().await;
+        let mut chosen = Vec::new();
+        for id in ids {
+            let entry = entries.iter().find(|entry| entry.id == *id);
+            let entry = entry.ok_or_else(|| no_entry(id))?;
+            if trash::is_awaited(entry, &state.intents) {
+                return Err(Refusal::conflict(
+                    format!("vm `{}` is taking its disks back", shown(entry)),
+                    "wait until it has them",
+                ));
+            }
+            chosen.push(entry);
+        }
+        for entry in chosen {
+            let removed = self.remove_entry(entry, &entries, &state.intents).await;
+            removed.map_err(|error| unreadable(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Has the next document of the entry's name bring back its VM.
+    pub(super) async fn undelete(&mut self, id: &str) -> Result<(), Refusal> {
+        let entries = self.trash_entries().await?;
+        let entry = entries.iter().find(|entry| entry.id == id);
+        let entry = entry.ok_or_else(|| no_entry(id))?;
+        let Some(vm) = entry.whole() else {
+            return Err(Refusal::conflict(
+                format!("{id} holds a disk that was replaced, not a VM"),
+                "see `banger trash list`",
+            ));
+        };
+        let name = vm.name();
+        self.refuse_taken(name).await?;
+        let others: BTreeSet<&String> = entries
+            .iter()
+            .filter(|other| other.id != *id && other.name() == Some(name))
+            .map(|other| &other.id)
+            .collect();
+        let running_ms = self.ran_ms;
+        let wanted = event(
+            Kind::VirtualMachine,
+            name,
+            "UndeleteRequested",
+            "`banger undelete`",
+        );
+        self.ledger
+            .replace(|state| {
+                let mut trash = BTreeMap::clone(&state.trash);
+                for (other, kept) in &mut trash {
+                    kept.wanted &= !others.contains(other);
+                }
+                let new = Kept {
+                    since_ms: state.running_ms + running_ms,
+                    wanted: true,
+                };
+                trash.entry(id.to_owned()).or_insert(new).wanted = true;
+                let next = State {
+                    trash: Arc::new(trash),
+                    ..state.clone()
+                };
+                (next, vec![wanted], ())
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Refuses where a VM of this name is there, or on its way out.
+    pub(super) async fn refuse_taken(&self, name: &Name) -> Result<(), Refusal> {
+        let state = self.ledger.state().await;
+        let remedy = match state.intents.vm(name) {
+            None => return Ok(()),
+            Some(vm) if vm.deletion.is_some() => "wait until it is gone, then try again".to_owned(),
+            Some(_) => format!(
+                "give it another name (`banger rename vm {name} NEW`) or delete it, then try again"
+            ),
+        };
+        Err(Refusal::conflict(
+            format!("there is a vm `{name}` already"),
+            remedy,
+        ))
+    }
+
+    async fn trash_entries(&self) -> Result<Arc<Vec<Trashed>>, Refusal> {
+        self.host.trash().await.map_err(|error| unreadable(&error))
+    }
+}
+
+/// What a document that appears may bring back.
+pub(super) fn shelf(found: &Found, state: &State) -> Shelf {
+    match found {
+        Ok(entries) => {
+            let wanted = state.trash.iter().filter(|(_, kept)| kept.wanted);
+            let wanted = wanted.map(|(id, _)| id.clone()).collect();
+            Shelf::of(entries, &wanted, &state.intents)
+        }
+        Err(error) => Shelf::unknown(error.message.clone()),
+    }
+}
+
+/// What is known of the entries that there are. One that is seen for the first
+/// time is waited for from now on.
+pub(super) fn kept(found: &Found, state: &State, running_ms: u64) -> Arc<BTreeMap<String, Kept>> {
+    let Ok(entries) = found else {
+        return Arc::clone(&state.trash);
+    };
+    let new = Kept {
+        since_ms: running_ms,
+        wanted: false,
+    };
+    let kept = entries.iter().map(|entry| {
+        let known = state.trash.get(&entry.id).copied();
+        (entry.id.clone(), known.unwrap_or(new))
+    });
+    let kept: BTreeMap<String, Kept> = kept.collect();
+    if kept == *state.trash {
+        return Arc::clone(&state.trash);
+    }
+    Arc::new(kept)
+}
+
+fn is_needed(digest: &ImageDigest, intents: &Intents) -> bool {
+    let by_vm = intents.vms.values().any(|vm| {
+        let applied = vm.applied.as_ref().map(|applied| &applied.image);
+        vm.image.as_ref() == Some(digest) || applied == Some(digest)
+    });
+    let by_image = intents.images.values().any(|image| {
+        let imported = image.imported.as_ref();
+        imported.is_some_and(|imported| imported.digest == *digest)
+    });
+    by_vm || by_image
+}
+
+fn shown(entry: &Trashed) -> String {
+    entry
+        .name()
+        .map_or_else(|| entry.uid.to_string(), ToString::to_string)
+}
+
+fn no_entry(id: &str) -> Refusal {
+    Refusal {
+        code: Code::NotFound,
+        message: format!("the trash holds no {id}"),
+        remedy: Some("see `banger trash list`".into()),
+    }
+}
+
+fn unreadable(error: &StepError) -> Refusal {
+    Refusal {
+        code: Code::Internal,
+        message: chain_of(error),
+        remedy: error.remedy.clone(),
+    }
+}
