@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use crate::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use crate::inventory::{Holdings, Leftover};
 use crate::observed::Observed;
 use crate::plan::{HostStep, Step};
 
@@ -87,6 +88,16 @@ pub trait Host: Send + Sync + 'static {
     fn remove_image(
         &self,
         digest: &ImageDigest,
+    ) -> impl Future<Output = Result<(), StepError>> + Send;
+
+    /// Everything that the host holds, object by object, as `observe` doesn't
+    /// tell it: for people, and to collect what nobody needs. Never writes.
+    fn holdings(&self) -> impl Future<Output = Holdings> + Send;
+
+    /// Removes a leftover that `holdings` showed, if it still is one.
+    fn remove_leftover(
+        &self,
+        leftover: &Leftover,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 
     /// Memory that VMs may take now, in bytes.
