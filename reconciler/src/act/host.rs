@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Instance, Observed, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
@@ -243,6 +244,14 @@ impl Host for RealHost {
 
     async fn remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
         self.shared.remove_image(digest).await
+    }
+
+    async fn holdings(&self) -> Holdings {
+        self.shared.holdings().await
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
+        self.shared.remove_leftover(leftover).await
     }
 
     /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.

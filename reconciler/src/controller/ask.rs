@@ -5,17 +5,19 @@ use std::sync::Arc;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::{self, DiffReport};
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
+use banger_core::inventory::InventoryReport;
 use banger_core::problem::Problem;
 use banger_core::seam::Host;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::collect::Collect;
 use super::ledger::{Ledger, State};
 use super::publish::Published;
 use super::run::Controller;
 use crate::store::{NewEvent, StoreError};
 use crate::wire::request::{OverlayFile, Power};
-use crate::wire::response::{Admitted, Code, Event, Severity};
+use crate::wire::response::{Admitted, Code, Collected, Event, Severity};
 
 /// An annotation that keeps an object from being deleted.
 const PREVENT_DELETION: &str = "banger.dev/prevent-deletion";
@@ -70,7 +72,7 @@ impl From<StoreError> for Refusal {
     }
 }
 
-type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What `Sync` answers: the objects that are declared, and the documents that
 /// aren't accepted.
@@ -89,6 +91,10 @@ pub enum Ask {
     Confirm(Name, Confirm, Answer<()>),
     /// Delete, and whether disks are removed at once.
     Delete(Kind, Name, bool, Answer<()>),
+    /// What the host holds against what is intended.
+    Inventory(Answer<InventoryReport>),
+    /// Remove what nobody needs.
+    Collect(Collect, Answer<Collected>),
     /// Nothing but an answer.
     Ping(Answer<()>),
 }
@@ -150,6 +156,16 @@ impl Handle {
             .await
     }
 
+    /// What the host holds against what is intended.
+    pub async fn inventory(&self) -> Result<InventoryReport, Refusal> {
+        self.ask(Ask::Inventory).await
+    }
+
+    /// Removes what nobody needs; answers once that is done.
+    pub async fn collect(&self, collect: Collect) -> Result<Collected, Refusal> {
+        self.ask(|answer| Ask::Collect(collect, answer)).await
+    }
+
     /// Whether the loop goes round.
     pub async fn answers(&self) -> bool {
         self.ask(Ask::Ping).await.is_ok()
@@ -174,6 +190,14 @@ impl<H: Host> Controller<H> {
             }
             Ask::Ping(answer) => {
                 let _ = answer.send(Ok(()));
+                return false;
+            }
+            Ask::Inventory(answer) => {
+                let _ = answer.send(Ok(self.inventory().await));
+                return false;
+            }
+            Ask::Collect(collect, answer) => {
+                self.collect(collect, answer).await;
                 return false;
             }
             Ask::Sync(answer) => {

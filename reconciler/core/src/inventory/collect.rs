@@ -114,7 +114,14 @@ pub fn collect(
 
 /// The first section that an orphan may have something in and that could not be read.
 fn blind(holdings: &Holdings) -> Option<String> {
-    let of_vms = ["kernel objects", "VMMs", "taps", "loop devices", "dm devices", "VM directories"];
+    let of_vms = [
+        "kernel objects",
+        "VMMs",
+        "taps",
+        "loop devices",
+        "dm devices",
+        "VM directories",
+    ];
     holdings
         .unknown()
         .into_iter()
@@ -146,7 +153,10 @@ fn steps(uid: VmUid, holdings: &Holdings, runs: bool) -> Vec<Step> {
         if known(&inventory.vmms).iter().any(|vmm| vmm.uid == uid) {
             steps.push(Step::RemoveVmm);
         }
-        if known(&inventory.taps).iter().any(|tap| tap.uid == Some(uid)) {
+        if known(&inventory.taps)
+            .iter()
+            .any(|tap| tap.uid == Some(uid))
+        {
             steps.push(Step::RemoveTap);
         }
         if known(&inventory.dms).iter().any(|dm| dm.uid == uid) {
@@ -166,4 +176,3 @@ fn steps(uid: VmUid, holdings: &Holdings, runs: bool) -> Vec<Step> {
     }
     steps
 }
-

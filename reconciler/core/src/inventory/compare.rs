@@ -277,7 +277,10 @@ pub(super) fn stale(uid: VmUid, scratch: &Scratch, kernel: Option<&Inventory>) -
 
 fn wrong(uid: VmUid, said: &VmHandles, kernel: &Inventory) -> Option<String> {
     if let (Some(pid), Probe::Known(vmms)) = (said.pid, &kernel.vmms) {
-        let process = vmms.iter().find(|vmm| vmm.uid == uid).and_then(|v| v.process);
+        let process = vmms
+            .iter()
+            .find(|vmm| vmm.uid == uid)
+            .and_then(|v| v.process);
         let same = process.is_some_and(|process| {
             process.pid == pid && said.start_time.is_none_or(|at| at == process.start_time)
         });
