@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::command::{
-    apply, completion, config, delete, describe, diff, events, get, logs, schema, validate,
+    apply, completion, config, delete, describe, diff, events, gc, get, logs, schema, validate,
     version, vm, wait,
 };
+use super::doctor::Doctor;
 use super::{Exit, system};
 
 /// YAML files become Firecracker microVMs, and stay so
@@ -72,6 +73,10 @@ pub(super) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Check this host and this installation: what is wrong, and the remedy
+    Doctor(Doctor),
+    /// Remove what is banger's and what no document and no database knows
+    Gc(gc::Gc),
     /// Install banger on this host, look after it
     #[command(subcommand)]
     System(system::System),

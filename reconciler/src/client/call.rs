@@ -231,11 +231,7 @@ impl Daemon {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn collect(
-        &self,
-        dry_run: bool,
-        orphans: BTreeSet<VmUid>,
-    ) -> Result<Collected, CallError> {
+    pub fn collect(&self, dry_run: bool, orphans: BTreeSet<VmUid>) -> Result<Collected, CallError> {
         let request = Request::Collect { dry_run, orphans };
         let mut connection = Connection::open(&self.socket, &request)?;
         match connection.receive(None)?.ok_or(CallError::HungUp)? {
