@@ -127,11 +127,9 @@ fn sensible(collect: &Collect, collection: &Collection, intents: &Intents) -> Re
                 format!("`banger delete vm/{}` deletes it", vm.name()),
             ));
         }
-        let left = format!("VM {uid}");
-        let stays = collection.left.iter().find(|one| one.what == left);
-        if let Some(stays) = stays {
+        if let Some(why) = &collection.blind {
             return Err(Refusal::conflict(
-                format!("VM {uid} can't be removed now: {}", stays.why),
+                format!("VM {uid} can't be removed: not all of it could be looked at: {why}"),
                 "see `banger doctor`",
             ));
         }

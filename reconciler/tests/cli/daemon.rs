@@ -43,7 +43,10 @@ impl FakeDaemon {
         let tells = |request: &Request| {
             matches!(
                 request,
-                Request::Power { .. } | Request::Confirm { .. } | Request::Delete { .. }
+                Request::Power { .. }
+                    | Request::Confirm { .. }
+                    | Request::Delete { .. }
+                    | Request::Collect { .. }
             )
         };
         self.asked().into_iter().filter(tells).collect()

@@ -7,6 +7,7 @@ mod bench;
 mod daemon;
 mod delete;
 mod diff;
+mod doctor;
 mod failures;
 mod get;
 mod objects;

@@ -26,6 +26,8 @@ pub struct Collection {
     pub leftovers: Vec<Leftover>,
     /// What stays, and why.
     pub left: Vec<Left>,
+    /// Why no orphan is removed at all: something of them could not be read.
+    pub blind: Option<String>,
 }
 
 /// One thing that was removed, or would be.
@@ -86,20 +88,22 @@ pub fn collect(
             collection.leftovers.push(Leftover::Scratch(*uid));
         }
     }
+    collection.blind = blind(holdings);
+    if let Some(why) = &collection.blind {
+        collection.left.push(Left {
+            what: "VMs that no intent knows".into(),
+            why: format!("not all of the host could be looked at: {why}"),
+            remedy: Some("banger doctor".into()),
+        });
+        return collection;
+    }
     let running = running(holdings);
-    let blind = blind(holdings);
     for uid in tagged(holdings) {
         if intents.vms.contains_key(&uid) || busy.contains(&uid) {
             continue;
         }
         let runs = running.contains_key(&uid);
-        if let Some(why) = &blind {
-            collection.left.push(Left {
-                what: format!("VM {uid}"),
-                why: format!("not all of it could be looked at: {why}"),
-                remedy: Some("banger doctor".into()),
-            });
-        } else if runs && !named.contains(&uid) {
+        if runs && !named.contains(&uid) {
             collection.left.push(Left {
                 what: format!("VM {uid}"),
                 why: "it runs, and no intent knows it".into(),
