@@ -21,7 +21,7 @@ fn report(items: &Value, unknown: &Value) -> Response {
 fn item(state: &str, object: &str, name: &str) -> Value {
     json!({
         "state": state, "object": object, "name": name, "uid": UID, "vm": null,
-        "why": format!("no intent knows VM {UID}"), "remedy": "banger gc",
+        "why": "so", "remedy": (state == "unowned").then_some("banger gc"),
     })
 }
 
@@ -118,7 +118,16 @@ fn the_list_names_what_needs_a_look() {
     ]);
     bench.daemon(move |request| answers(request, &items, &json!([])));
     let outcome = bench.banger(&["doctor", "--inventory"]);
-    insta::assert_snapshot!(outcome, @"");
+    insta::assert_snapshot!(outcome, @r"
+    exit code: Some(1)
+    -- stdout
+    unowned  tap bgr9: so
+             `banger gc`
+    foreign  dm device banger-x: so
+    adopted 1/1 running VMs when the daemon started
+    1 owned, 1 unowned, 0 missing; 1 foreign, left alone
+    -- stderr
+    ");
     let json = bench.banger(&["doctor", "--inventory", "-o", "json"]);
     assert_eq!(json.code, Some(1));
     let list: Value = serde_json::from_str(&json.stdout).unwrap();
@@ -157,7 +166,15 @@ fn what_is_collected_is_told_and_what_stays_too() {
         }))],
         _ => vec![],
     });
-    insta::assert_snapshot!(bench.banger(&["gc", "--dry-run"]), @"");
+    insta::assert_snapshot!(bench.banger(&["gc", "--dry-run"]), @r"
+    exit code: Some(0)
+    -- stdout
+    would  removing the tap of 0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f
+    would  half-made image .import-x
+    -- stderr
+    left   VM 0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f: it runs, and no intent knows it
+           `banger gc --orphan 0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f`
+    ");
     let outcome = bench.banger(&["gc", "--orphan", UID]);
     assert_eq!(outcome.code, Some(0));
     assert!(
