@@ -70,3 +70,72 @@ fn scratch(layout: &Layout, uid: VmUid) -> Scratch {
         Err(error) => Scratch::Unreadable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::{self, File};
+
+    use banger_core::inventory::Scratch;
+    use banger_protocol::VmUid;
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::FileHoldings;
+    use crate::act::layout::Layout;
+    use crate::image;
+
+    const UID: &str = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f";
+
+    #[test]
+    fn directories_scratch_files_and_leftovers_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path(), "/run/none");
+        let empty = FileHoldings::read(&layout);
+        assert!(empty.directories.unwrap().is_empty() && empty.staging.unwrap().is_empty());
+
+        let uid: VmUid = UID.parse().unwrap();
+        let foreign = [
+            UID.to_uppercase(),
+            UID.replace('-', ""),
+            "lost+found".into(),
+        ];
+        for name in foreign {
+            fs::create_dir_all(layout.vms().join(name)).unwrap();
+        }
+        fs::create_dir_all(layout.vm(uid)).unwrap();
+        for name in [".import-dead", ".import-busy", ".remove-x", "ab", ".else"] {
+            fs::create_dir_all(layout.images().join(name)).unwrap();
+        }
+        let busy = File::open(layout.images().join(".import-busy")).unwrap();
+        flock(&busy, FlockOperation::LockExclusive).unwrap();
+
+        let of = |layout: &Layout| {
+            let mut directories = FileHoldings::read(layout).directories.unwrap();
+            assert_eq!(directories.len(), 1, "{directories:?}");
+            directories.remove(&uid).unwrap().scratch
+        };
+        assert_eq!(of(&layout), Scratch::Missing);
+        fs::write(layout.handles(uid), r#"{"pid": 7, "bootId": "b"}"#).unwrap();
+        let Scratch::Known(handles) = of(&layout) else {
+            panic!("it is well-formed");
+        };
+        assert_eq!(handles.pid, Some(7));
+        fs::write(layout.handles(uid), r#"{"pid": "#).unwrap();
+        assert!(matches!(of(&layout), Scratch::Unreadable(_)));
+
+        let staging = FileHoldings::read(&layout).staging.unwrap();
+        assert_eq!(staging, [".import-dead", ".remove-x"]);
+        for name in staging.iter().map(String::as_str).chain([
+            ".import-busy",
+            "ab",
+            ".remove-/../../vms",
+            "../vms",
+        ]) {
+            image::remove_abandoned(&layout.images(), name).unwrap();
+        }
+        let images = |name: &str| layout.images().join(name).exists();
+        assert!(!images(".import-dead") && !images(".remove-x"));
+        assert!(images(".import-busy") && images("ab") && layout.vm(uid).exists());
+    }
+}
