@@ -98,6 +98,22 @@ fn every_check_has_a_verdict_and_the_exit_code_follows() {
     assert_eq!(text.stderr, "");
 }
 
+/// Where KVM is there, a microVM runs or the child says why not; a hang is
+/// ended by its own alarm.
+#[test]
+fn a_microvm_runs_or_says_why_not() {
+    let outcome = Bench::new().banger(&["doctor", "--run-microvm"]);
+    match outcome.code {
+        Some(0) => assert_eq!(outcome.stdout, "ran\n"),
+        Some(1) => {
+            eprintln!("SKIPPED a_microvm_runs_or_says_why_not: {outcome}");
+            assert!(outcome.stdout.len() > 1 && outcome.stdout != "ran\n");
+        }
+        None => eprintln!("SKIPPED a_microvm_runs_or_says_why_not: KVM hangs here"),
+        Some(code) => panic!("exit code {code}: {outcome}"),
+    }
+}
+
 #[test]
 fn it_works_without_a_daemon() {
     let outcome = Bench::new().banger(&["doctor", "-o", "json"]);

@@ -271,21 +271,12 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
-    use super::{guest, ioctl};
+    use super::ioctl;
 
     #[test]
     fn structures_are_as_long_as_the_kernels() {
         assert_eq!(size_of::<ioctl::Regs>(), 144);
         assert_eq!(size_of::<ioctl::Sregs>(), 312);
         assert_eq!(size_of::<ioctl::Region>(), 32);
-    }
-
-    /// Where KVM can be opened, it must run or say why not.
-    #[test]
-    fn a_guest_runs_or_says_why_not() {
-        if let Err(why) = guest() {
-            eprintln!("SKIPPED a_guest_runs_or_says_why_not: {why}");
-            assert!(!why.is_empty());
-        }
     }
 }
