@@ -51,8 +51,9 @@ impl<H: Host> Controller<H> {
     pub(super) async fn collect(&mut self, collect: Collect, answer: Answer<Collected>) {
         let holdings = self.host.holdings().await;
         let intents = self.ledger.state().await.intents;
-        let collection = inventory::collect(&intents, &self.busy(), &holdings, &collect.orphans);
-        if let Err(refusal) = sensible(&collect, &collection, &intents) {
+        let busy = self.busy();
+        let collection = inventory::collect(&intents, &busy, &holdings, &collect.orphans);
+        if let Err(refusal) = sensible(&collect, &collection, &intents, &busy) {
             let _ = answer.send(Err(refusal));
             return;
         }
@@ -119,12 +120,23 @@ impl<H: Host> Controller<H> {
 }
 
 /// A named orphan must be one.
-fn sensible(collect: &Collect, collection: &Collection, intents: &Intents) -> Result<(), Refusal> {
+fn sensible(
+    collect: &Collect,
+    collection: &Collection,
+    intents: &Intents,
+    busy: &BTreeSet<VmUid>,
+) -> Result<(), Refusal> {
     for uid in &collect.orphans {
         if let Some(vm) = intents.vms.get(uid) {
             return Err(Refusal::conflict(
                 format!("{uid} is no orphan: it is vm `{}`", vm.name()),
                 format!("`banger delete vm/{}` deletes it", vm.name()),
+            ));
+        }
+        if busy.contains(uid) {
+            return Err(Refusal::conflict(
+                format!("VM {uid} is being removed already"),
+                "see `banger events`",
             ));
         }
         if let Some(why) = &collection.blind {
