@@ -1,6 +1,6 @@
 //! systemd-resolved: with it the host resolves `<vm>.vm` by itself.
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 
 use super::Check;
 
@@ -12,8 +12,8 @@ struct Reading {
 
 pub(super) fn check() -> Check {
     judge(&Reading {
-        // systemd-resolved.service(8): there while it runs.
-        runs: Path::new("/run/systemd/resolve/stub-resolv.conf").exists(),
+        // Its files stay when it stops; its socket refuses then.
+        runs: UnixStream::connect("/run/systemd/resolve/io.systemd.Resolve").is_ok(),
         resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
     })
 }
