@@ -10,12 +10,14 @@
 //! ```
 
 pub mod admit;
+pub mod adoption;
 pub mod api;
 pub mod config;
 pub mod diff;
 pub mod edit;
 pub mod effect;
 pub mod intent;
+pub mod inventory;
 pub mod observed;
 pub mod outcome;
 pub mod parse;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use crate::inventory::{Holdings, Leftover};
 use crate::observed::Observed;
 use crate::plan::{HostStep, Step};
 use crate::trash::Trashed;
@@ -96,6 +97,15 @@ pub trait Host: Send + Sync + 'static {
 
     /// Removes an entry of the trash for good; one that isn't there is no error.
     fn empty_trash(&self, id: &str) -> impl Future<Output = Result<(), StepError>> + Send;
+    /// Everything that the host holds, object by object, as `observe` doesn't
+    /// tell it: for people, and to collect what nobody needs. Never writes.
+    fn holdings(&self) -> impl Future<Output = Holdings> + Send;
+
+    /// Removes a leftover that `holdings` showed, if it still is one.
+    fn remove_leftover(
+        &self,
+        leftover: &Leftover,
+    ) -> impl Future<Output = Result<(), StepError>> + Send;
 
     /// Memory that VMs may take now, in bytes.
     fn available_memory(&self) -> u64;

@@ -89,7 +89,7 @@ impl Vanish {
         self.missing.retain(|key, _| absent.contains(key));
         self.guarded.retain(|key, _| absent.contains(key));
         self.confirmed.retain(|key| absent.contains(key));
-        let mut due = BTreeSet::new();
+        let (mut ripe, mut due) = (BTreeSet::new(), BTreeSet::new());
         result.held.clone_from(&self.guarded);
         let why = format!(
             "its last good document carries the annotation {PREVENT_DELETION}: put the document \
@@ -112,17 +112,24 @@ impl Vanish {
             });
             missing.stable_ms = missing.stable_ms.max(stable_ms);
             let waited = now_ms.saturating_sub(missing.since_ms);
-            if waited >= missing.stable_ms {
+            if waited >= STABLE_MS {
+                ripe.insert(key.clone());
+            }
+            if waited >= missing.stable_ms || self.confirmed.contains(&key) {
                 due.insert(key);
                 continue;
             }
-            let left = missing.stable_ms - waited;
+            let left = if waited < STABLE_MS {
+                STABLE_MS - waited
+            } else {
+                missing.stable_ms - waited
+            };
             let next = result.recheck_after_ms.map_or(left, |ms| ms.min(left));
             result.recheck_after_ms = Some(next);
             if missing.stable_ms == SEVERAL_MS {
                 let why = format!(
                     "several documents went missing at once: what is still missing after {} s \
-                     is deleted, unless that is more than half",
+                     is deleted",
                     SEVERAL_MS / 1000
                 );
                 result.held.insert(key, why);
@@ -138,6 +145,7 @@ impl Vanish {
         // What was confirmed doesn't count against the rest.
         for key in std::mem::take(&mut self.confirmed) {
             if due.remove(&key) {
+                ripe.remove(&key);
                 self.missing.remove(&key);
                 result.gone.insert(key);
             } else {
@@ -145,7 +153,7 @@ impl Vanish {
             }
         }
         for kind in [Kind::VirtualMachine, Kind::Image] {
-            self.guard(kind, &live, &due, now_ms, &mut result);
+            self.guard(kind, &live, (&ripe, &due), now_ms, &mut result);
         }
         result.guarded.extend(self.guarded.keys().cloned());
         result
@@ -155,30 +163,32 @@ impl Vanish {
         &mut self,
         kind: Kind,
         live: &BTreeSet<Key>,
-        due: &BTreeSet<Key>,
+        (ripe, due): (&BTreeSet<Key>, &BTreeSet<Key>),
         now_ms: u64,
         result: &mut Vanished,
     ) {
         let of_kind = |set: &BTreeSet<Key>| set.iter().filter(|key| key.0 == kind).count();
         let earlier = self.recent.iter().filter(|(_, gone)| *gone == kind).count();
         let total = of_kind(live) + earlier;
-        let going = of_kind(due) + earlier;
-        let too_many = going > FEW && going * 2 > total;
-        for key in due.iter().filter(|key| key.0 == kind) {
-            if too_many {
+        // Counted as soon as they are known to stay away, whenever they are due.
+        let going = of_kind(ripe) + earlier;
+        if going > FEW && going * 2 > total {
+            for key in ripe.iter().filter(|key| key.0 == kind) {
                 let why = format!(
-                    "{going} of {total} are missing at once; if that is meant, confirm each with \
-                     `banger delete {} {}`",
+                    "{going} of {total} are missing at once; if that is meant, confirm it with \
+                     `banger delete {} {}`, or all of them with `banger apply --prune -f DIR`",
                     key.0.short(),
                     key.1
                 );
                 self.guarded.insert(key.clone(), why.clone());
                 result.held.insert(key.clone(), why);
-            } else {
-                self.missing.remove(key);
-                self.recent.push_back((now_ms, kind));
-                result.gone.insert(key.clone());
             }
+            return;
+        }
+        for key in due.iter().filter(|key| key.0 == kind) {
+            self.missing.remove(key);
+            self.recent.push_back((now_ms, kind));
+            result.gone.insert(key.clone());
         }
     }
 }

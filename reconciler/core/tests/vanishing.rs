@@ -113,7 +113,11 @@ fn several_that_go_at_once_get_a_minute_to_come_back() {
     let half = files(5, &[1, 2]);
     assert_eq!(
         vanish.step(&half, &before, 0).recheck_after_ms,
-        Some(SEVERAL_MS)
+        Some(STABLE_MS)
+    );
+    assert_eq!(
+        vanish.step(&half, &before, STABLE_MS).recheck_after_ms,
+        Some(SEVERAL_MS - STABLE_MS)
     );
     let waiting = vanish.step(&half, &before, SEVERAL_MS - 1);
     assert!(waiting.gone.is_empty());
@@ -137,7 +141,7 @@ fn more_than_half_at_once_is_held_and_two_are_not() {
     let before = admitted(6);
     let mut vanish = Vanish::default();
     vanish.step(&files(6, &[0, 1, 2, 3]), &before, 0);
-    let many = vanish.step(&files(6, &[0, 1, 2, 3]), &before, SEVERAL_MS);
+    let many = vanish.step(&files(6, &[0, 1, 2, 3]), &before, STABLE_MS);
     assert!(many.gone.is_empty());
     assert!(many.held[&key(0)].contains("4 of 6"));
 
@@ -211,7 +215,7 @@ fn a_word_lets_go_of_what_is_held_and_of_nothing_else() {
     let (mut vanish, before) = (Vanish::default(), admitted(4));
     let bare = files(4, &[0, 1, 2, 3]);
     vanish.step(&bare, &before, 0);
-    let held = vanish.step(&bare, &before, SEVERAL_MS);
+    let held = vanish.step(&bare, &before, STABLE_MS);
     assert_eq!(held.guarded.len(), 4);
     assert!(held.gone.is_empty());
     assert!(vanish.confirm(&key(0)));
@@ -219,10 +223,10 @@ fn a_word_lets_go_of_what_is_held_and_of_nothing_else() {
     assert!(vanish.confirm(&key(1)));
     // The second one's document is back before the next read.
     let one_back = files(4, &[0, 2, 3]);
-    let after = vanish.step(&one_back, &before, SEVERAL_MS + 1);
+    let after = vanish.step(&one_back, &before, STABLE_MS + 1);
     assert_eq!(after.gone, BTreeSet::from([key(0)]));
     assert_eq!(after.guarded, BTreeSet::from([key(2), key(3)]));
     // A word doesn't outlive that.
-    let gone_again = vanish.step(&bare, &before, SEVERAL_MS + 2);
+    let gone_again = vanish.step(&bare, &before, STABLE_MS + 2);
     assert!(!gone_again.gone.contains(&key(1)));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Instance, Observed, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
@@ -278,6 +279,14 @@ impl Host for RealHost {
         let (layout, id) = (self.shared.layout.clone(), id.to_owned());
         let work = move || trash_list::empty(&layout, &id);
         self.changing_trash(work).await
+    }
+
+    async fn holdings(&self) -> Holdings {
+        self.shared.holdings().await
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
+        self.shared.remove_leftover(leftover).await
     }
 
     /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.

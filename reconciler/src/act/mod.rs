@@ -10,6 +10,7 @@ mod disks;
 mod exit_watch;
 mod failure;
 pub mod files;
+mod holdings;
 mod host;
 mod image;
 pub mod layout;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::command::{
-    apply, completion, config, db, delete, describe, diff, events, get, logs, rename, schema,
+    apply, completion, config, db, delete, describe, diff, events, gc, get, logs, rename, schema,
     trash, undelete, validate, version, vm, wait,
 };
+use super::doctor::Doctor;
 use super::{Exit, system};
 
 /// YAML files become Firecracker microVMs, and stay so
@@ -82,6 +83,10 @@ pub(super) enum Command {
     /// Copy, check and restore the daemon's database
     #[command(subcommand)]
     Db(db::Db),
+    /// Check this host and this installation: what is wrong, and the remedy
+    Doctor(Doctor),
+    /// Remove what is banger's and what no document and no database knows
+    Gc(gc::Gc),
     /// Install banger on this host, look after it
     #[command(subcommand)]
     System(system::System),

@@ -48,5 +48,6 @@ Exit codes:
   2  wrong usage, invalid input;  7  this account may not
      diff: any error             70  internal failure
   3  no such object
+`doctor` ends with 1 where a check fails, and with 0 where it only warns.
 `vm ssh` passes on the exit status of the guest's command.";
 }

@@ -14,6 +14,7 @@ mod age;
 mod args;
 mod command;
 mod context;
+mod doctor;
 mod documents;
 mod escape;
 mod exit;

@@ -32,6 +32,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Vm(command) => command.run(context),
         Command::Schema(command) => command.run(),
         Command::Config(command) => command.run(),
+        Command::Doctor(command) => command.run(context),
+        Command::Gc(command) => command.run(context),
         Command::System(command) => command.run(context),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(),

@@ -1,16 +1,19 @@
 //! The requests as functions: one connection each, the answer checked for its kind.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use banger_core::api::status::Object;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::DiffReport;
+use banger_core::inventory::InventoryReport;
 use banger_core::problem::Problem;
+use banger_protocol::VmUid;
 
 use super::{CallError, Connection};
 use crate::wire::request::{OverlayFile, Power};
-use crate::wire::response::{Admitted, Event, TrashItem};
+use crate::wire::response::{Admitted, Collected, Event, TrashItem};
 use crate::wire::{Request, Response};
 
 /// How long a plain question may take. Reading the directories and admitting
@@ -223,6 +226,17 @@ impl Daemon {
         }
     }
 
+    /// What the host holds against what is intended.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn inventory(&self) -> Result<InventoryReport, CallError> {
+        match self.ask(&Request::Inventory {})? {
+            Response::Inventory { report } => Ok(*report),
+            other => Err(out_of_place(&other)),
+        }
+    }
+
     /// Removes entries of the trash for good.
     ///
     /// # Errors
@@ -261,6 +275,20 @@ impl Daemon {
         }
     }
 
+    /// Has removed what nobody needs, or only says what would be. Each orphan's
+    /// guest may take its grace period, so this has no deadline.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn collect(&self, dry_run: bool, orphans: BTreeSet<VmUid>) -> Result<Collected, CallError> {
+        let request = Request::Collect { dry_run, orphans };
+        let mut connection = Connection::open(&self.socket, &request)?;
+        match connection.receive(None)?.ok_or(CallError::HungUp)? {
+            Response::Collected { collected } => Ok(collected),
+            other => Err(out_of_place(&other)),
+        }
+    }
+
     fn done(&self, request: &Request) -> Result<(), CallError> {
         match self.ask(request)? {
             Response::Done {} => Ok(()),
@@ -284,6 +312,8 @@ pub(super) const fn out_of_place(response: &Response) -> CallError {
         Response::Trash { .. } => "trash",
         Response::Pruned { .. } => "pruned",
         Response::Event { .. } => "event",
+        Response::Inventory { .. } => "inventory",
+        Response::Collected { .. } => "collected",
         Response::Done {} => "done",
         Response::Error { .. } => "error",
     })

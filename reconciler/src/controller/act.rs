@@ -36,7 +36,11 @@ impl<H: Host> Controller<H> {
     /// VMs and images that something is being done for.
     pub(super) fn busy(&self) -> BTreeSet<VmUid> {
         let chains = self.chain_of.values().copied();
-        chains.chain(self.importing.keys().copied()).collect()
+        let collecting = self.collecting.values().flatten().copied();
+        chains
+            .chain(self.importing.keys().copied())
+            .chain(collecting)
+            .collect()
     }
 
     /// Carries out the host's own steps and begins chains for VMs and images.

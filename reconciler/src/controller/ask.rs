@@ -7,17 +7,19 @@ use banger_core::api::bounds::PREVENT_DELETION;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::{self, DiffReport};
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
+use banger_core::inventory::InventoryReport;
 use banger_core::problem::Problem;
 use banger_core::seam::Host;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::collect::Collect;
 use super::ledger::{Ledger, State};
 use super::publish::Published;
 use super::run::Controller;
 use crate::store::{NewEvent, StoreError};
 use crate::wire::request::{OverlayFile, Power};
-use crate::wire::response::{Admitted, Code, Event, Severity, TrashItem};
+use crate::wire::response::{Admitted, Code, Collected, Event, Severity, TrashItem};
 
 /// Why a request isn't carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +73,7 @@ impl From<StoreError> for Refusal {
     }
 }
 
-type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What `Sync` answers: the objects that are declared, and the documents that
 /// aren't accepted.
@@ -100,6 +102,10 @@ pub enum Ask {
     Rename(Name, Name, Answer<()>),
     /// Confirm the deletions that are held, of objects of these directories.
     Prune(Vec<PathBuf>, Answer<Vec<(Kind, Name)>>),
+    /// What the host holds against what is intended.
+    Inventory(Answer<InventoryReport>),
+    /// Remove what nobody needs.
+    Collect(Collect, Answer<Collected>),
     /// Nothing but an answer.
     Ping(Answer<()>),
 }
@@ -188,6 +194,16 @@ impl Handle {
         self.ask(|answer| Ask::Prune(directories, answer)).await
     }
 
+    /// What the host holds against what is intended.
+    pub async fn inventory(&self) -> Result<InventoryReport, Refusal> {
+        self.ask(Ask::Inventory).await
+    }
+
+    /// Removes what nobody needs; answers once that is done.
+    pub async fn collect(&self, collect: Collect) -> Result<Collected, Refusal> {
+        self.ask(|answer| Ask::Collect(collect, answer)).await
+    }
+
     /// Whether the loop goes round.
     pub async fn answers(&self) -> bool {
         self.ask(Ask::Ping).await.is_ok()
@@ -229,6 +245,14 @@ impl<H: Host> Controller<H> {
             }
             Ask::Prune(directories, answer) => {
                 let _ = answer.send(self.prune(&directories).await);
+            }
+            Ask::Inventory(answer) => {
+                let _ = answer.send(Ok(self.inventory().await));
+                return false;
+            }
+            Ask::Collect(collect, answer) => {
+                self.collect(collect, answer).await;
+                return false;
             }
             Ask::Sync(answer) => {
                 let reading = self.read(Vec::new()).await;

@@ -18,6 +18,7 @@ mod ask;
 mod board;
 mod chain;
 mod clock;
+mod collect;
 mod confirm;
 mod happened;
 mod image;
@@ -34,5 +35,6 @@ mod tests;
 
 pub use ask::{Ask, Confirm, Handle, Refusal, Synced};
 pub use clock::BootClock;
+pub use collect::Collect;
 pub use publish::Published;
 pub use run::{Controller, Settings};

@@ -29,6 +29,7 @@ impl<H: Host> Controller<H> {
         let busy = self.busy();
         let observed = self.observe().await?;
         let intents = self.ledger.state().await.intents;
+        self.tell_adoption(&intents, &observed).await;
         let plan = plan(&intents, &observed, self.moment());
         let network = self.act(&plan, &intents, &observed, &busy).await;
         let rest = self.rest(&plan, &intents, network);

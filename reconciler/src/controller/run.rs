@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use banger_core::admit::Rules;
+use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
@@ -22,6 +23,7 @@ use super::ask::{Ask, Handle};
 use super::board::Board;
 use super::chain::End;
 use super::clock::BootClock;
+use super::collect::Collecting;
 use super::image::Importing;
 use super::ledger::Ledger;
 use super::pass::Last;
@@ -87,6 +89,10 @@ pub struct Controller<H> {
     pub(super) imports: JoinSet<VmUid>,
     pub(super) importing: BTreeMap<VmUid, Importing>,
     pub(super) tidying: JoinSet<bool>,
+    pub(super) collections: JoinSet<()>,
+    pub(super) collecting: Collecting,
+    /// What ran when this daemon started; `None` until it could be told.
+    pub(super) adoption: Option<Adoption>,
     pub(super) host_failures: u32,
     /// The boot clock when running time was last counted.
     pub(super) ticked_ms: u64,
@@ -147,6 +153,9 @@ impl<H: Host> Controller<H> {
             imports: JoinSet::new(),
             importing: BTreeMap::new(),
             tidying: JoinSet::new(),
+            collections: JoinSet::new(),
+            collecting: Collecting::new(),
+            adoption: None,
             host_failures: 0,
             stop: CancellationToken::new(),
             asks: queue,
@@ -186,6 +195,10 @@ impl<H: Host> Controller<H> {
                         due = due.min(earliest);
                     }
                 }
+                Some(end) = self.collections.join_next_with_id() => {
+                    self.collected(end);
+                    due = due.min(earliest);
+                }
                 () = self.file_changed.notified() => due = due.min(Instant::now() + SWARM),
                 () = self.host.changed() => due = due.min(earliest),
                 () = self.board.changed() => {
@@ -222,7 +235,11 @@ impl<H: Host> Controller<H> {
         self.stop.cancel();
         self.imports.abort_all();
         self.tidying.abort_all();
-        let chains = async { while self.chains.join_next().await.is_some() {} };
+        // Both end at their next step.
+        let chains = async {
+            while self.chains.join_next().await.is_some() {}
+            while self.collections.join_next().await.is_some() {}
+        };
         if timeout(self.settings.patience, chains).await.is_err() {
             tracing::warn!("a step took too long; it is repeated at the next start");
         }

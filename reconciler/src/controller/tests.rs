@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod collecting;
+
 use super::{BootClock, Confirm, Controller, Handle, Published, Settings};
 use crate::store::Store;
 use crate::wire::request::{OverlayFile, Power};

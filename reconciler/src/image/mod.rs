@@ -22,7 +22,7 @@ mod source;
 mod testing;
 
 pub use error::ImportError;
-pub use import::{ImportRequest, ImportedImage, import, load, remove};
+pub use import::{ImportRequest, ImportedImage, abandoned, import, load, remove, remove_abandoned};
 pub use kernel::{Kernel, KernelError};
 pub use modules::ModulesError;
 pub use source::SourceFile;

@@ -7,7 +7,9 @@
 mod assemble;
 pub mod files;
 pub mod handles;
+pub mod holdings;
 mod instances;
+pub mod look_alikes;
 pub mod process;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::frame::{self, FrameError};
 use super::serve::Identity;
-use crate::controller::{Confirm, Handle, Published, Refusal};
+use crate::controller::{Collect, Confirm, Handle, Published, Refusal};
 use crate::wire::response::{Code, Event};
 use crate::wire::{Request, Response};
 
@@ -96,6 +96,15 @@ impl Session {
             Request::Prune { directories } => {
                 let objects = self.handle.prune(directories).await?;
                 Ok(Response::Pruned { objects })
+            }
+            Request::Inventory {} => self.handle.inventory().await.map(|report| {
+                let report = Box::new(report);
+                Response::Inventory { report }
+            }),
+            Request::Collect { dry_run, orphans } => {
+                let collect = Collect { dry_run, orphans };
+                let collected = self.handle.collect(collect).await?;
+                Ok(Response::Collected { collected })
             }
             Request::Watch { .. } | Request::Events { .. } => Err(Refusal {
                 code: Code::Internal,

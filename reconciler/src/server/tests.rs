@@ -172,6 +172,14 @@ async fn a_client_gets_through_a_vms_life() {
 
             until(Phase::Stopped);
             assert!(daemon.diff(vec![]).unwrap().is_empty());
+            let report = daemon.inventory().unwrap();
+            assert!(report.is_exact(), "{report:#?}");
+            assert_eq!(report.adoption, Some(Default::default()));
+            let collected = daemon.collect(false, [].into()).unwrap();
+            assert_eq!((collected.removed, collected.left), (vec![], vec![]));
+            let nobody = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f".parse().unwrap();
+            let refused = daemon.collect(false, [nobody].into());
+            assert_eq!(code(refused.unwrap_err()), Code::NotFound);
             let refused = daemon.delete(Kind::VirtualMachine, &web(), false);
             assert_eq!(code(refused.unwrap_err()), Code::Conflict);
             fs::remove_file(&file).unwrap();

@@ -1,8 +1,10 @@
 //! What a client may ask.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use banger_core::api::{Kind, Name};
+use banger_protocol::VmUid;
 use serde::{Deserialize, Serialize};
 
 /// One request.
@@ -61,6 +63,17 @@ pub enum Request {
         replace_root: bool,
         /// Its changes that lose data.
         allow_data_loss: bool,
+    },
+    /// What the host holds, object by object, against what is intended.
+    /// Answers `Inventory`.
+    Inventory {},
+    /// Removes what is banger's and what no intent knows. Answers `Collected`
+    /// once that is done.
+    Collect {
+        /// Only say what would go.
+        dry_run: bool,
+        /// VMs without intent that may go although their VMM runs.
+        orphans: BTreeSet<VmUid>,
     },
     /// Deletes an object whose document is already out of the directory (the
     /// client sees to that). Answers `Done` once it is durable.

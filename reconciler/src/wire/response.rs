@@ -3,6 +3,7 @@
 use banger_core::api::status::Object;
 use banger_core::api::{Kind, Name};
 use banger_core::diff::DiffReport;
+use banger_core::inventory::{InventoryReport, Left, Removal};
 use banger_core::problem::Problem;
 use banger_core::trash::TrashedDocument;
 use banger_protocol::{DiskRole, VmUid};
@@ -60,6 +61,16 @@ pub enum Response {
         /// One.
         event: Event,
     },
+    /// To `Inventory`.
+    Inventory {
+        /// The list.
+        report: Box<InventoryReport>,
+    },
+    /// To `Collect`.
+    Collected {
+        /// What went, and what didn't.
+        collected: Collected,
+    },
     /// It is done.
     Done {},
     /// It can't be done.
@@ -116,6 +127,17 @@ pub struct TrashItem {
     pub expires_in_seconds: u64,
     /// The VM's document, where the VM can be had back.
     pub document: Option<TrashedDocument>,
+}
+/// What a collection did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Collected {
+    /// Nothing was removed: this is what would be.
+    pub dry_run: bool,
+    /// Step by step.
+    pub removed: Vec<Removal>,
+    /// What stays, and why.
+    pub left: Vec<Left>,
 }
 
 /// Kinds of failure.

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_core::api::Quantity;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
+use banger_protocol::inventory::Probe;
 use banger_protocol::{DiskRole, Slot, VmUid};
 use tokio::sync::Notify;
 
+use crate::extras::Extras;
 use crate::fake_vm::{FakeVm, Numbers};
 use crate::faults::{Fault, Faults, When};
 
@@ -33,6 +36,7 @@ struct State {
     memory: u64,
     numbers: Numbers,
     faults: Faults,
+    extras: Extras,
 }
 
 impl Default for State {
@@ -46,6 +50,7 @@ impl Default for State {
             memory: 1 << 50,
             numbers: Numbers::default(),
             faults: Faults::default(),
+            extras: Extras::default(),
         }
     }
 }
@@ -123,6 +128,11 @@ impl FakeHost {
         state.bridge = false;
         state.nat = None;
         state.vms.values_mut().for_each(FakeVm::reboot);
+    }
+
+    /// Puts things on the host that are nobody's VM: decoys, leftovers.
+    pub fn with_extras(&self, change: impl FnOnce(&mut Extras)) {
+        change(&mut self.state().extras);
     }
 
     /// Whether nothing of any VM is left.
@@ -243,7 +253,49 @@ impl FakeHost {
     }
 }
 
+impl FakeHost {
+    /// Everything that is there now, object by object.
+    pub fn do_holdings(&self) -> Holdings {
+        let boot_id = self.do_observe().boot_id;
+        let state = self.state();
+        if state.faults.observations_fail() {
+            let why = || "injected: the probe failed".to_owned();
+            return Holdings {
+                inventory: Err(why()),
+                directories: Err(why()),
+                staging: Err(why()),
+                look_alikes: Err(why()),
+            };
+        }
+        let mut holdings = state.extras.holdings(boot_id);
+        if let Ok(inventory) = &mut holdings.inventory {
+            inventory.bridge = Probe::Known(state.bridge);
+            inventory.nat = Probe::Known(state.nat.clone());
+        }
+        for (uid, vm) in &state.vms {
+            vm.list(*uid, &mut holdings);
+        }
+        for (uid, scratch) in &state.extras.scratch {
+            if let Ok(directories) = &mut holdings.directories
+                && let Some(directory) = directories.get_mut(uid)
+            {
+                directory.scratch = scratch.clone();
+            }
+        }
+        holdings
+    }
+}
+
 impl Host for FakeHost {
+    async fn holdings(&self) -> Holdings {
+        self.do_holdings()
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
+        self.state().extras.remove(leftover);
+        Ok(())
+    }
+
     async fn observe(&self, _vms: &[VmIntent]) -> Observed {
         self.do_observe()
     }

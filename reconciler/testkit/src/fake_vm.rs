@@ -1,6 +1,8 @@
 //! What the simulated host holds of one VM, with the kernel's own rules: a
 //! device that is in use can't go, and nothing stands on what isn't there.
 
+mod inventory;
+
 use banger_core::api::virtual_machine::Port;
 use banger_core::intent::ImageDigest;
 use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};

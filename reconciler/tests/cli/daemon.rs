@@ -50,6 +50,7 @@ impl FakeDaemon {
                     | Request::Undelete { .. }
                     | Request::Rename { .. }
                     | Request::Prune { .. }
+                    | Request::Collect { .. }
             )
         };
         self.asked().into_iter().filter(tells).collect()

@@ -8,6 +8,7 @@ mod daemon;
 mod db;
 mod delete;
 mod diff;
+mod doctor;
 mod failures;
 mod get;
 mod objects;

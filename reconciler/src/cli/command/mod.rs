@@ -8,6 +8,7 @@ pub(super) mod delete;
 pub(super) mod describe;
 pub(super) mod diff;
 pub(super) mod events;
+pub(super) mod gc;
 pub(super) mod get;
 pub(super) mod logs;
 pub(super) mod rename;

@@ -13,9 +13,10 @@ use ipnet::Ipv4Net;
 use super::layout::{
     self, LIB_DIR, MODULES, MODULES_LOAD, PROGRAMS, RULES, SERVICES, SOCKETS, UNIT_DIR,
 };
+use super::manifest::{Installed, Manifest};
 use super::owner::Owner;
 use super::place::{self, Placed};
-use super::{metadata, preflight, program, require_root, units};
+use super::{manifest, metadata, preflight, program, require_root, units};
 use crate::cli::output::{note, print};
 use crate::cli::places::read_install;
 use crate::cli::style::{BAD, GOOD};
@@ -55,6 +56,7 @@ impl Install {
             let placed = place::file(&Path::new(LIB_DIR).join(name), content, 0o755)?;
             told(&format!("{LIB_DIR}/{name}"), placed);
         }
+        told(manifest::PATH, write_manifest(&programs)?);
         let target = Path::new(LIB_DIR).join("banger");
         told(layout::LINK, place::link(Path::new(layout::LINK), &target)?);
 
@@ -153,12 +155,13 @@ fn read(name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn fit() -> Result<(), Failure> {
-    let wrong: Vec<_> = preflight::prepare_and_check()
-        .into_iter()
-        .filter_map(|check| check.wrong)
-        .collect();
-    for (what, help) in &wrong {
-        note(format_args!("{BAD}missing:{BAD:#} {what}\n  help: {help}"));
+    let wrong = preflight::prepare_and_check();
+    for check in &wrong {
+        let (name, what) = (&check.name, &check.message);
+        note(format_args!("{BAD}missing:{BAD:#} {name}: {what}"));
+        if let Some(remedy) = &check.remedy {
+            note(format_args!("  help: {remedy}"));
+        }
     }
     if wrong.is_empty() {
         return Ok(());
@@ -167,6 +170,26 @@ fn fit() -> Result<(), Failure> {
         Failure::new(Exit::Conflict, "this host can't run banger yet")
             .help("nothing was installed; docs/host-requirements.md says more about each of these"),
     )
+}
+
+/// After the programs, so that what it says was there.
+fn write_manifest(programs: &[(&'static str, Vec<u8>)]) -> Result<Placed, Failure> {
+    let installed = programs.iter().map(|(name, content)| {
+        let version = match *name {
+            "firecracker" | "jailer" => manifest::version_of(&Path::new(LIB_DIR).join(name)),
+            _ => Some(env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        let sha256 = manifest::sha256(content);
+        ((*name).to_owned(), Installed { sha256, version })
+    });
+    let manifest = Manifest {
+        programs: installed.collect(),
+    };
+    let text = toml::to_string(&manifest).map_err(|error| {
+        Failure::new(Exit::Internal, "the manifest can't be written").because(&error)
+    })?;
+    let text = format!("# Written by `banger system install`.\n{text}");
+    place::file(Path::new(manifest::PATH), text.as_bytes(), 0o644)
 }
 
 fn directories(owner: &Owner) -> Result<(), Failure> {

@@ -6,12 +6,13 @@ use super::context::Context;
 use super::{Exit, Failure};
 
 mod install;
-mod layout;
+pub(super) mod layout;
+pub(super) mod manifest;
 mod metadata;
 mod owner;
 mod place;
 mod preflight;
-mod program;
+pub(super) mod program;
 mod restart;
 mod status;
 mod sweep;

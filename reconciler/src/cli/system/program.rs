@@ -28,7 +28,7 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String, Failure> 
 }
 
 /// As [`run`], where it doesn't matter whether there was anything to do.
-pub(super) fn try_run(program: &str, arguments: &[&str]) -> Option<String> {
+pub(in crate::cli) fn try_run(program: &str, arguments: &[&str]) -> Option<String> {
     run(program, arguments).ok()
 }
 

@@ -14,3 +14,4 @@ mod tests;
 
 pub use record::{ImportedImage, load, remove};
 pub use run::{ImportRequest, import};
+pub use staging::{abandoned, remove_abandoned};

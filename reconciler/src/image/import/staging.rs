@@ -82,18 +82,40 @@ impl Staging {
 
 /// Removes leftovers. One that can't go is in nobody's way, and stays.
 fn sweep(images: &Path) {
-    let Ok(entries) = fs::read_dir(images) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let abandoned = name.starts_with(".remove-")
-            || name.starts_with(PREFIX) && !is_locked(&entry.path()).unwrap_or(true);
-        if abandoned {
-            let _ = fs::remove_dir_all(entry.path());
-        }
+    for name in abandoned(images).unwrap_or_default() {
+        let _ = fs::remove_dir_all(images.join(name));
     }
+}
+
+/// What crashed imports and interrupted removals left in `images`, by name.
+pub fn abandoned(images: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(images) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().into_string();
+        // What isn't text is nothing of ours.
+        found.extend(name.into_iter().filter(|name| is_abandoned(images, name)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes such a directory, if it still is one.
+pub fn remove_abandoned(images: &Path, name: &str) -> io::Result<()> {
+    if !name.contains('/') && is_abandoned(images, name) {
+        fs::remove_dir_all(images.join(name))?;
+    }
+    Ok(())
+}
+
+fn is_abandoned(images: &Path, name: &str) -> bool {
+    let path = images.join(name);
+    name.starts_with(".remove-") && path.is_dir()
+        || name.starts_with(PREFIX) && !is_locked(&path).unwrap_or(true)
 }
 
 fn is_locked(directory: &Path) -> io::Result<bool> {

@@ -8,6 +8,7 @@ mod access;
 mod bad_specs;
 mod crashes;
 mod deletion;
+mod doctor;
 mod edit;
 mod editing;
 mod examples;
@@ -133,5 +134,9 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_deleted_file_leaves_nothing",
         run: deletion::file,
+    },
+    Scenario {
+        name: "with_the_database_lost_vms_run_on_until_they_are_named",
+        run: doctor::lost_database,
     },
 ];

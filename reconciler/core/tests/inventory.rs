@@ -1,0 +1,317 @@
+//! What the host holds against what is intended; what was adopted.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use banger_core::adoption::adoption;
+use banger_core::api::status::VmHandles;
+use banger_core::intent::{Applied, ImageDigest, Intents, Started, VmIntent};
+use banger_core::inventory::{
+    Holdings, InventoryReport, Leftover, Object, Scratch, State, collect, compare,
+};
+use banger_core::plan::{Clock, HostStep, Step, plan};
+use banger_core::seam::VmRef;
+use banger_protocol::inventory::Probe;
+use banger_protocol::{DiskRole, Sectors, VmUid};
+use banger_testkit::{Extras, FakeHost, generate};
+
+fn digest() -> ImageDigest {
+    ImageDigest("ab".repeat(32))
+}
+
+fn step(host: &FakeHost, vm: &VmIntent, step: &Step) {
+    host.do_vm_step(&VmRef::Intended(Box::new(vm.clone())), step)
+        .unwrap();
+}
+
+/// A VM that runs, and was recorded as started in this boot.
+fn run(host: &FakeHost, n: u16) -> VmIntent {
+    let mut vm = generate::vm(n, generate::spec("debian"));
+    vm.image = Some(digest());
+    let size = Sectors(2048);
+    for each in [
+        Step::MakeRootDisk { size },
+        Step::AttachLoop {
+            role: DiskRole::Base,
+            image: Some(digest()),
+        },
+        Step::AttachLoop {
+            role: DiskRole::Cow,
+            image: None,
+        },
+        Step::EnsureRoot { size },
+        Step::EnsureTap,
+        Step::StartVmm { image: digest() },
+        Step::BootGuest { image: digest() },
+    ] {
+        step(host, &vm, &each);
+    }
+    vm.applied = Some(Applied {
+        spec: vm.spec.clone(),
+        generation: 1,
+        image: digest(),
+        restart_token: 0,
+    });
+    vm.started = Some(Started {
+        boot_id: host.do_observe().boot_id,
+        boot_ms: 1,
+    });
+    vm
+}
+
+fn host() -> FakeHost {
+    let host = FakeHost::new();
+    host.do_host_step(&HostStep::EnsureBridge).unwrap();
+    let guests = BTreeSet::new();
+    host.do_host_step(&HostStep::EnsureNat { guests }).unwrap();
+    host
+}
+
+fn intents(vms: &[&VmIntent]) -> Intents {
+    Intents {
+        vms: vms.iter().map(|vm| (vm.uid, (*vm).clone())).collect(),
+        ..Intents::default()
+    }
+}
+
+fn list(intents: &Intents, holdings: &Holdings) -> InventoryReport {
+    compare(intents, &BTreeSet::new(), holdings)
+}
+
+fn of(report: &InventoryReport, state: State) -> Vec<Object> {
+    let items = report.items.iter().filter(|item| item.state == state);
+    items.map(|item| item.object).collect()
+}
+
+#[test]
+fn what_runs_as_intended_is_owned() {
+    let host = host();
+    let (a, b) = (run(&host, 1), run(&host, 2));
+    let report = list(&intents(&[&a, &b]), &host.do_holdings());
+    assert!(report.is_exact(), "{report:#?}");
+    // VMM, tap, two loops, two dm devices, directory; twice.
+    assert_eq!(report.count(State::Owned), 14, "{report:#?}");
+}
+
+#[test]
+fn decoys_are_foreign_and_never_collected() {
+    let host = host();
+    host.with_extras(|extras| *extras = Extras::decoys());
+    let a = run(&host, 1);
+    let report = list(&intents(&[&a]), &host.do_holdings());
+    assert!(report.is_exact(), "{report:#?}");
+    assert_eq!(
+        of(&report, State::Foreign),
+        [Object::Vmm, Object::Tap, Object::Loop, Object::Dm]
+    );
+    for known in [intents(&[&a]), Intents::default()] {
+        let named = [a.uid].into();
+        let collection = collect(&known, &BTreeSet::new(), &host.do_holdings(), &named);
+        assert!(collection.orphans.keys().all(|uid| *uid == a.uid));
+        assert_eq!(collection.leftovers, []);
+    }
+}
+
+#[test]
+fn a_vm_without_intent_is_unowned_and_collected_from_the_guest_downwards() {
+    let host = host();
+    let (a, b) = (run(&host, 1), run(&host, 2));
+    let known = intents(&[&a]);
+    let report = list(&known, &host.do_holdings());
+    assert_eq!(report.count(State::Unowned), 7);
+    let nobody = BTreeSet::new();
+    let collection = collect(&known, &nobody, &host.do_holdings(), &nobody);
+    assert!(collection.orphans.is_empty(), "it runs and wasn't named");
+    assert_eq!(collection.left.len(), 1);
+    let collection = collect(&known, &nobody, &host.do_holdings(), &[b.uid].into());
+    let steps = &collection.orphans[&b.uid];
+    assert_eq!(
+        steps.first(),
+        Some(&Step::ShutDownGuest { grace_seconds: 30 })
+    );
+    assert_eq!(steps.last(), Some(&Step::DropDisks { purge: false }));
+    for each in steps {
+        // The simulated kernel refuses what is still in use.
+        host.do_vm_step(&VmRef::Orphan(b.uid), each).unwrap();
+    }
+    let report = list(&known, &host.do_holdings());
+    assert!(report.is_exact(), "{report:#?}");
+    assert_eq!(report.count(State::Owned), 7);
+    // A VM that something is being done for is nobody's business.
+    let busy = [b.uid].into();
+    let c = run(&host, 2);
+    assert_eq!(c.uid, b.uid);
+    let report = compare(&known, &busy, &host.do_holdings());
+    assert_eq!(report.count(State::Changing), 7);
+    let collection = collect(&known, &busy, &host.do_holdings(), &[b.uid].into());
+    assert!(collection.orphans.is_empty() && collection.left.is_empty());
+}
+
+#[test]
+fn what_a_running_vm_lacks_is_missing() {
+    let host = host();
+    let a = run(&host, 1);
+    let mut holdings = host.do_holdings();
+    let inventory = holdings.inventory.as_mut().unwrap();
+    inventory.taps = Probe::Known(vec![]);
+    inventory.bridge = Probe::Known(false);
+    if let Probe::Known(loops) = &mut inventory.loops {
+        loops.retain(|it| it.role == DiskRole::Base);
+    }
+    let report = list(&intents(&[&a]), &holdings);
+    assert_eq!(
+        of(&report, State::Missing),
+        [Object::Bridge, Object::Tap, Object::Loop]
+    );
+    let remedy = report.items[1].remedy.as_deref();
+    assert_eq!(remedy, Some("banger vm restart vm-1"));
+    // After a reboot nothing is missing: nothing was started yet.
+    host.reboot();
+    let report = list(&intents(&[&a]), &host.do_holdings());
+    assert!(!of(&report, State::Missing).contains(&Object::Vmm));
+}
+
+#[test]
+fn each_section_that_is_unknown_is_told_and_blocks_collection() {
+    let host = host();
+    let orphan = run(&host, 1);
+    host.kill_vmm(orphan.uid);
+    let why = || "EPERM".to_owned();
+    let breaks: [fn(&mut Holdings, String); 5] = [
+        |it, why| it.inventory.as_mut().unwrap().vmms = Probe::Unknown(why),
+        |it, why| it.inventory.as_mut().unwrap().taps = Probe::Unknown(why),
+        |it, why| it.inventory.as_mut().unwrap().loops = Probe::Unknown(why),
+        |it, why| it.inventory.as_mut().unwrap().dms = Probe::Unknown(why),
+        |it, why| it.directories = Err(why),
+    ];
+    let nobody = BTreeSet::new();
+    for blind in breaks {
+        let mut holdings = host.do_holdings();
+        blind(&mut holdings, why());
+        let report = list(&Intents::default(), &holdings);
+        assert_eq!(report.unknown.len(), 1);
+        assert!(!report.is_exact());
+        let collection = collect(
+            &Intents::default(),
+            &nobody,
+            &holdings,
+            &[orphan.uid].into(),
+        );
+        assert!(collection.orphans.is_empty());
+        assert!(collection.blind.unwrap().contains("EPERM"));
+    }
+    let seen = collect(&Intents::default(), &nobody, &host.do_holdings(), &nobody);
+    assert_eq!(
+        seen.orphans.len(),
+        1,
+        "it doesn't run: it need not be named"
+    );
+}
+
+#[test]
+fn a_scratch_file_that_says_what_is_not_so_is_stale_and_no_more() {
+    let host = host();
+    let a = run(&host, 1);
+    let known = intents(&[&a]);
+    let right = VmHandles {
+        pid: host
+            .do_observe()
+            .vm(a.uid)
+            .vmm
+            .present()
+            .map(|it| it.process.pid),
+        boot_id: Some(host.do_observe().boot_id),
+        tap: Some("bgr1".into()),
+        dm_device: Some("/dev/dm-0".into()),
+        ..VmHandles::default()
+    };
+    let wrong = [
+        VmHandles {
+            pid: Some(9),
+            ..right.clone()
+        },
+        VmHandles {
+            boot_id: Some("another".into()),
+            ..right.clone()
+        },
+        VmHandles {
+            tap: Some("bgr2".into()),
+            ..right.clone()
+        },
+        VmHandles {
+            base_loop: Some("/dev/loop99".into()),
+            ..right.clone()
+        },
+        VmHandles {
+            dm_device: Some("/dev/dm-9".into()),
+            ..right.clone()
+        },
+    ];
+    let told = |scratch: Scratch| {
+        host.with_extras(|extras| extras.scratch = [(a.uid, scratch)].into());
+        let nobody = BTreeSet::new();
+        let report = list(&known, &host.do_holdings());
+        assert!(report.is_exact(), "a hint that is lost costs the hint only");
+        let collection = collect(&known, &nobody, &host.do_holdings(), &nobody);
+        assert!(collection.orphans.is_empty());
+        let stale = report.count(State::Stale) == 1;
+        assert_eq!(stale, collection.leftovers == [Leftover::Scratch(a.uid)]);
+        stale
+    };
+    assert!(!told(Scratch::Missing));
+    assert!(!told(Scratch::Known(Box::new(right))));
+    assert!(told(Scratch::Unreadable("EOF".into())));
+    for handles in wrong {
+        assert!(told(Scratch::Known(Box::new(handles))));
+    }
+}
+
+#[test]
+fn a_plan_never_touches_what_no_intent_knows() {
+    let host = host();
+    let orphan = run(&host, 1);
+    let guests = [orphan.allocation.slot].into();
+    host.do_host_step(&HostStep::EnsureNat { guests }).unwrap();
+    let clock = Clock {
+        boot_ms: 1,
+        available_memory: 1 << 40,
+    };
+    let nothing = plan(&Intents::default(), &host.do_observe(), clock);
+    assert!(nothing.is_empty(), "{nothing:#?}");
+
+    // Another VM goes out, and the orphan's network stays.
+    let other = generate::vm(2, generate::spec("debian"));
+    let with_other = plan(&intents(&[&other]), &host.do_observe(), clock);
+    let both = [orphan.allocation.slot, other.allocation.slot].into();
+    assert_eq!(with_other.host, [HostStep::EnsureNat { guests: both }]);
+    assert!(with_other.vms.iter().all(|it| it.uid == other.uid));
+
+    // Once it doesn't run, nothing needs its place in the table.
+    host.kill_vmm(orphan.uid);
+    let closed = plan(&Intents::default(), &host.do_observe(), clock);
+    let guests = BTreeSet::new();
+    assert_eq!(closed.host, [HostStep::EnsureNat { guests }]);
+    assert!(closed.vms.is_empty());
+}
+
+#[test]
+fn only_what_is_proved_is_adopted() {
+    let host = host();
+    let vms: Vec<VmIntent> = (1..=4).map(|n| run(&host, n)).collect();
+    let mut known = intents(&[&vms[0], &vms[1], &vms[2]]);
+    known.vms.get_mut(&vms[1].uid).unwrap().started = None;
+    let mut observed = host.do_observe();
+    let third = observed.vms.get_mut(&vms[2].uid).unwrap();
+    third.root = banger_core::observed::Presence::Absent;
+    let adoption = adoption(&known, &observed).unwrap();
+    assert_eq!(adoption.to_string(), "adopted 1/4 running VMs");
+    assert_eq!(adoption.adopted, [vms[0].uid]);
+    let left: Vec<(VmUid, bool)> = adoption.left.iter().map(|it| (it.uid, it.orphan)).collect();
+    assert_eq!(
+        left,
+        [(vms[1].uid, false), (vms[2].uid, false), (vms[3].uid, true)]
+    );
+    host.fail_observations(true);
+    let unknown = banger_core::adoption::adoption(&known, &host.do_observe());
+    assert_eq!(unknown, None, "what can't be seen isn't counted");
+}

@@ -1,0 +1,55 @@
+//! `banger doctor` on a host that is well, its list with decoys on the host,
+//! and a lost database: what ran goes on running until somebody names it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+const SOON: Duration = Duration::from_secs(60);
+
+pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    let (uid, pid) = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
+
+    let checks = lab.root("banger doctor -o json | tee /tmp/doctor.json")?;
+    lab.root("jq -e '.counts.fail == 0' /tmp/doctor.json")
+        .map_err(|error| error.context(checks))?;
+    lab.root(
+        "jq -e '.checks[] | select(.name == \"KVM\") | .message | contains(\"ran\")' /tmp/doctor.json",
+    )?;
+
+    // Decoys are listed and don't count.
+    lab.root("dmsetup create banger-x --table '0 8 zero'; ip tuntap add bgr999 mode tap")?;
+    let list = lab.owner("banger doctor --inventory")?;
+    for word in ["0 unowned, 0 missing", "banger-x", "bgr999"] {
+        ensure!(list.contains(word), "the list lacks `{word}`:\n{list}");
+    }
+
+    // The database is lost, and the document with it.
+    lab.root("systemctl stop bangerd && rm /var/lib/banger/banger.db*")?;
+    lab.owner("mv ~/.config/banger/vms/web.yaml /tmp/web.yaml")?;
+    lab.root("systemctl start bangerd")?;
+    lab.until(
+        "the orphan is told",
+        "su owner -c 'banger doctor --inventory' | grep -q 'adopted 0/1 running VMs'",
+        SOON,
+    )?;
+    let command = format!("banger gc --orphan {uid}");
+    let list = lab.root("su owner -c 'banger doctor --inventory' || true")?;
+    ensure!(list.contains(&command), "no `{command}`:\n{list}");
+    lab.owner("banger gc")?;
+    lab.root(&format!("kill -0 {pid}"))?;
+
+    lab.owner(&command)?;
+    lab.root(&format!("! kill -0 {pid} 2>/dev/null"))?;
+    let left = lab.inventory()?;
+    let left: Vec<_> = left.0.iter().filter(|line| line.contains(&uid)).collect();
+    ensure!(left.is_empty(), "left after the collection: {left:?}");
+    lab.root(&format!("ls /var/lib/banger/trash | grep -q {uid}"))?;
+    let list = lab.owner("banger doctor --inventory")?;
+    ensure!(list.contains("0 unowned, 0 missing"), "{list}");
+    lab.root("dmsetup info banger-x && dmsetup remove banger-x && ip link delete bgr999")?;
+    Ok(())
+}
