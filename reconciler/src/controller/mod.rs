@@ -23,6 +23,7 @@ mod happened;
 mod image;
 mod ledger;
 mod pass;
+mod pool;
 mod publish;
 mod run;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use banger_core::admit::Rules;
 use banger_core::api::Condition;
+use banger_core::plan::PoolTarget;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
 use banger_core::vanish::Vanish;
@@ -25,6 +26,7 @@ use super::clock::BootClock;
 use super::image::Importing;
 use super::ledger::Ledger;
 use super::pass::Last;
+use super::pool::WarmUp;
 use super::publish::Published;
 use crate::source::{Sources, Watch};
 use crate::store::{Loaded, Store};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub memory_headroom: u64,
     /// VMs that are acted on at a time.
     pub max_chains: usize,
+    /// The tap pool; `None`: it is left as it is.
+    pub pool: Option<PoolTarget>,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// How long a step may go on once the daemon is to stop.
@@ -85,6 +89,7 @@ pub struct Controller<H> {
     pub(super) imports: JoinSet<VmUid>,
     pub(super) importing: BTreeMap<VmUid, Importing>,
     pub(super) tidying: JoinSet<bool>,
+    pub(super) warm_up: WarmUp,
     pub(super) host_failures: u32,
     pub(super) stop: CancellationToken,
     asks: mpsc::Receiver<Ask>,
@@ -139,6 +144,7 @@ impl<H: Host> Controller<H> {
             imports: JoinSet::new(),
             importing: BTreeMap::new(),
             tidying: JoinSet::new(),
+            warm_up: WarmUp::default(),
             host_failures: 0,
             stop: CancellationToken::new(),
             asks: queue,
@@ -178,6 +184,10 @@ impl<H: Host> Controller<H> {
                         due = due.min(earliest);
                     }
                 }
+                Some(end) = self.warm_up.task.join_next() => {
+                    self.warm_up_over(end);
+                    due = due.min(earliest);
+                }
                 () = self.file_changed.notified() => due = due.min(Instant::now() + SWARM),
                 () = self.host.changed() => due = due.min(earliest),
                 () = self.board.changed() => {
@@ -210,6 +220,7 @@ impl<H: Host> Controller<H> {
         self.stop.cancel();
         self.imports.abort_all();
         self.tidying.abort_all();
+        self.warm_up.task.abort_all();
         let chains = async { while self.chains.join_next().await.is_some() {} };
         if timeout(self.settings.patience, chains).await.is_err() {
             tracing::warn!("a step took too long; it is repeated at the next start");

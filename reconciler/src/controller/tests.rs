@@ -75,6 +75,7 @@ impl Daemon {
             },
             memory_headroom: 0,
             max_chains: 2,
+            pool,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };

@@ -9,6 +9,7 @@ use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
+use banger_protocol::inventory::TapPool;
 use banger_protocol::{DiskRole, Slot, VmUid};
 use tokio::sync::Notify;
 
@@ -28,6 +29,8 @@ struct State {
     vms: BTreeMap<VmUid, FakeVm>,
     bridge: bool,
     nat: Option<BTreeSet<Slot>>,
+    pool: TapPool,
+    pool_fails: bool,
     images: BTreeSet<ImageDigest>,
     memory: u64,
     numbers: Numbers,
@@ -41,12 +44,18 @@ impl Default for State {
             vms: BTreeMap::new(),
             bridge: false,
             nat: None,
+            pool: TapPool::default(),
+            pool_fails: false,
             images: BTreeSet::new(),
             memory: 1 << 50,
             numbers: Numbers::default(),
             faults: Faults::default(),
         }
     }
+}
+
+fn size(pool: TapPool) -> u32 {
+    pool.size.map_or(0, |size| size.get().into())
 }
 
 impl FakeHost {
@@ -73,6 +82,22 @@ impl FakeHost {
     pub fn fail_observations(&self, fail: bool) {
         self.state().faults.fail_observations(fail);
         self.changed.notify_one();
+    }
+
+    /// Makes every warm-up of the tap pool fail, or work again.
+    pub fn fail_pool(&self, fail: bool) {
+        self.state().pool_fails = fail;
+        self.changed.notify_one();
+    }
+
+    /// The tap pool as it is now.
+    pub fn pool(&self) -> TapPool {
+        let state = self.state();
+        let in_use = state.vms.values().filter(|vm| vm.tap).count();
+        TapPool {
+            in_use: u32::try_from(in_use).unwrap_or(u32::MAX),
+            ..state.pool
+        }
     }
 
     /// How many steps there have been.
@@ -112,6 +137,7 @@ impl FakeHost {
         state.boot += 1;
         state.bridge = false;
         state.nat = None;
+        state.pool = TapPool::default();
         state.vms.values_mut().for_each(FakeVm::reboot);
     }
 
@@ -138,9 +164,18 @@ impl FakeHost {
         if fault == Some(When::Before) {
             return Err(fail("before"));
         }
-        let State { vms, numbers, .. } = &mut *state;
+        let State {
+            vms, numbers, pool, ..
+        } = &mut *state;
         numbers.ticks += 1;
-        vms.entry(vm.uid()).or_default().step(vm, step, numbers)?;
+        let vm_here = vms.entry(vm.uid()).or_default();
+        let had_tap = vm_here.tap;
+        vm_here.step(vm, step, numbers)?;
+        match (had_tap, vm_here.tap) {
+            (false, true) => pool.warm = pool.warm.saturating_sub(1),
+            (true, false) if pool.warm < size(*pool) => pool.warm += 1,
+            _ => {}
+        }
         match fault {
             Some(When::After) => Err(fail("after")),
             _ => Ok(()),
@@ -157,6 +192,20 @@ impl FakeHost {
         match step {
             HostStep::EnsureBridge => state.bridge = true,
             HostStep::EnsureNat { guests } => state.nat = Some(guests.clone()),
+            HostStep::EnsurePool { size, .. } => {
+                if state.pool_fails {
+                    state.pool.failed += 1;
+                    return Err(StepError::transient("injected: out of taps"));
+                }
+                if !state.bridge && size.get() > 0 {
+                    return Err(StepError::transient("ENODEV: no bridge"));
+                }
+                let pool = &mut state.pool;
+                let wanted = u32::from(size.get());
+                pool.created += u64::from(wanted.saturating_sub(pool.warm));
+                pool.size = Some(*size);
+                pool.warm = wanted;
+            }
         }
         match fault {
             Some(When::After) => Err(StepError::transient("injected (after)")),
@@ -188,6 +237,7 @@ impl FakeHost {
 
     /// Everything that is there now.
     pub fn do_observe(&self) -> Observed {
+        let pool = self.pool();
         let state = self.state();
         let boot_id = format!("00000000-0000-4000-8000-{:012}", state.boot);
         if state.faults.observations_fail() {
@@ -198,6 +248,7 @@ impl FakeHost {
                 elsewhere: ObservedVm::unknown(why),
                 bridge: Presence::Unknown(why.into()),
                 nat: Presence::Unknown(why.into()),
+                pool: Presence::Unknown(why.into()),
                 images: Presence::Unknown(why.into()),
             };
         }
@@ -221,6 +272,7 @@ impl FakeHost {
                 .nat
                 .clone()
                 .map_or(Presence::Absent, Presence::Present),
+            pool: Presence::Present(pool),
             images: Presence::Present(state.images.clone()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use banger_protocol::install;
+use banger_protocol::{VmUid, install};
 use clap::Args;
 
 use super::layout::{self, LIB_DIR, MODULES_LOAD, RULES, SERVICES, SOCKETS, UNIT_DIR};
@@ -52,6 +52,9 @@ impl Uninstall {
         }
         program::try_run("systemctl", &["daemon-reload"]);
         let bridge = before.map_or_else(|| layout::BRIDGE.to_owned(), |install| install.bridge);
+        for tap in taps(&bridge) {
+            program::try_run("ip", &["link", "delete", "dev", &tap]);
+        }
         program::try_run("ip", &["link", "delete", &bridge]);
         program::try_run("nft", &["delete", "table", "inet", "banger"]);
         for path in [
@@ -81,6 +84,27 @@ impl Uninstall {
     }
 }
 
+/// The taps on the bridge that carry banger's alias: those of the pool, and of
+/// VMs that were cut off.
+fn taps(bridge: &str) -> Vec<String> {
+    let list = ["-j", "-d", "link", "show", "master", bridge];
+    program::try_run("ip", &list)
+        .map(|text| ours(&text))
+        .unwrap_or_default()
+}
+
+/// The names in what `ip -j -d link` prints.
+fn ours(links: &str) -> Vec<String> {
+    let links: Vec<serde_json::Value> = serde_json::from_str(links).unwrap_or_default();
+    let is_ours = |link: &serde_json::Value| {
+        let alias = link["ifalias"].as_str().unwrap_or_default();
+        let marked = alias == "pool" || alias.parse::<VmUid>().is_ok();
+        marked && link["linkinfo"]["info_kind"] == "tun"
+    };
+    let named = |link: &serde_json::Value| Some(link["ifname"].as_str()?.to_owned());
+    links.iter().filter(|l| is_ours(l)).filter_map(named).collect()
+}
+
 /// The units of running VMs.
 fn running() -> Result<Vec<String>, Failure> {
     let text = program::run(
@@ -95,4 +119,22 @@ fn running() -> Result<Vec<String>, Failure> {
     )?;
     let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
     Ok(text.lines().filter_map(first).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ours;
+
+    #[test]
+    fn only_taps_with_our_alias_are_ours() {
+        let links = r#"[
+            {"ifname":"tap-pool-1","ifalias":"pool","linkinfo":{"info_kind":"tun"}},
+            {"ifname":"tap-pool-2","linkinfo":{"info_kind":"tun"}},
+            {"ifname":"tap-pool-3","ifalias":"pool","linkinfo":{"info_kind":"dummy"}},
+            {"ifname":"bgr4","ifalias":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","linkinfo":{"info_kind":"tun"}},
+            {"ifname":"stray","ifalias":"mine","linkinfo":{"info_kind":"tun"}},
+            {}]"#;
+        assert_eq!(ours(links), ["tap-pool-1", "bgr4"]);
+        assert!(ours("").is_empty());
+    }
 }
