@@ -1,9 +1,9 @@
 //! rtnetlink: one socket per operation, links as the operations need them.
 
 use futures::TryStreamExt;
+use netlink_packet_core::Nla;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_core::Nla;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };

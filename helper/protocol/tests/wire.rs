@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
 use banger_protocol::{
-    DiskRole, Inventory, LoopNumber, PoolSize, Request, Response, Sectors, Slot, Version, VmUid, WarmUps,
+    DiskRole, Inventory, LoopNumber, PoolSize, Request, Response, Sectors, Slot, Version, VmUid,
+    WarmUps,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;

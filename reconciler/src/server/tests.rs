@@ -61,6 +61,7 @@ impl Running {
                 runtime_dir: "/run/banger".into(),
             },
             memory_headroom: 0,
+            pool: None,
             max_chains: 2,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),

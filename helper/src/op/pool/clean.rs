@@ -89,7 +89,10 @@ pub(super) async fn leftovers(
 /// Deletes warm taps beyond the pool's size.
 pub(super) async fn surplus(host: &Host, netlink: &Netlink) -> Result<bool, Failure> {
     let surplus = host.pool.stock.take_surplus();
-    let names: Vec<String> = surplus.iter().map(|taken: &Taken<'_>| name(taken.number)).collect();
+    let names: Vec<String> = surplus
+        .iter()
+        .map(|taken: &Taken<'_>| name(taken.number))
+        .collect();
     delete(host, netlink, |link| names.contains(&link.name)).await
 }
 

@@ -68,7 +68,10 @@ pub(super) fn number(link: &str) -> Option<u16> {
 
 fn is_slots(link: &str) -> bool {
     let digits = link.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let slot = digits.parse().ok().and_then(|n: u16| Slot::try_from(n).ok());
+    let slot = digits
+        .parse()
+        .ok()
+        .and_then(|n: u16| Slot::try_from(n).ok());
     slot.is_some_and(|slot| slot.tap() == link)
 }
 

@@ -120,9 +120,6 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.host.is_empty()
-            && self.pool.is_none()
-            && self.images.is_empty()
-            && self.vms.is_empty()
+        self.host.is_empty() && self.pool.is_none() && self.images.is_empty() && self.vms.is_empty()
     }
 }

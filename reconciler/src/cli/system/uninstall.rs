@@ -102,7 +102,11 @@ fn ours(links: &str) -> Vec<String> {
         marked && link["linkinfo"]["info_kind"] == "tun"
     };
     let named = |link: &serde_json::Value| Some(link["ifname"].as_str()?.to_owned());
-    links.iter().filter(|l| is_ours(l)).filter_map(named).collect()
+    links
+        .iter()
+        .filter(|l| is_ours(l))
+        .filter_map(named)
+        .collect()
 }
 
 /// The units of running VMs.
