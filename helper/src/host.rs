@@ -1,7 +1,7 @@
 //! What the operations share: the install metadata, the places on the host,
 //! and the locks.
 //!
-//! Lock order: a VM's lock, then a leaf (`bridge`, `nat`). The VM's lock makes
+//! Lock order: a VM's lock, then a leaf (`bridge`, `nat`, those of `pool`). The VM's lock makes
 //! concurrent repeats of one VM's operations take turns; nothing else waits
 //! for it. `wait-vmm` and `inventory` take no lock.
 
@@ -14,6 +14,7 @@ use banger_protocol::{Install, Slot, VmUid};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Failure;
+use crate::op::pool::Pool;
 use crate::systemd::Systemd;
 
 /// The host, as one installation may use it.
@@ -31,6 +32,8 @@ pub struct Host {
     pub bridge: tokio::sync::Mutex<()>,
     /// Held while the NAT table is compared and replaced.
     pub nat: tokio::sync::Mutex<()>,
+    /// The taps that are kept warm.
+    pub pool: Pool,
     vms: Mutex<HashMap<VmUid, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -44,6 +47,7 @@ impl Host {
             systemd: Systemd::default(),
             bridge: tokio::sync::Mutex::default(),
             nat: tokio::sync::Mutex::default(),
+            pool: Pool::default(),
             vms: Mutex::default(),
         }
     }

@@ -17,6 +17,7 @@ pub mod op;
 pub mod program;
 pub mod server;
 pub mod systemd;
+pub mod tun;
 
 pub use failure::{Done, Failure, Outcome};
 pub use host::Host;

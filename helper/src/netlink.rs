@@ -1,11 +1,15 @@
 //! rtnetlink: one socket per operation, links as the operations need them.
 
 use futures::TryStreamExt;
+use netlink_packet_core::Nla;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::tc::TcHandle;
 use nix::errno::Errno;
-use rtnetlink::Handle;
+use rtnetlink::{Handle, LinkDelRequest, LinkGetRequest};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::Failure;
@@ -32,6 +36,10 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Administratively up.
     pub up: bool,
+    /// The uid that may attach to a tun device.
+    pub user: Option<u32>,
+    /// The group of interfaces that it is in; 0 unless somebody set it.
+    pub group: u32,
 }
 
 impl Drop for Netlink {
@@ -66,15 +74,18 @@ impl Netlink {
 
     /// One interface by name.
     pub async fn link(&self, name: &str) -> Result<Option<Link>, Failure> {
-        let found = self
-            .handle
-            .link()
-            .get()
-            .match_name(name)
-            .execute()
-            .try_next()
-            .await;
-        match found {
+        let request = self.handle.link().get().match_name(name);
+        Self::one(request, name).await
+    }
+
+    /// One interface by index.
+    pub async fn link_at(&self, index: u32) -> Result<Option<Link>, Failure> {
+        let request = self.handle.link().get().match_index(index);
+        Self::one(request, &format!("interface {index}")).await
+    }
+
+    async fn one(request: LinkGetRequest, name: &str) -> Result<Option<Link>, Failure> {
+        match request.execute().try_next().await {
             Ok(link) => Ok(link.map(Link::from)),
             Err(e) if errno(&e) == Some(Errno::ENODEV as i32) => Ok(None),
             Err(e) => Err(failure("RTM_GETLINK", name, e)),
@@ -106,6 +117,55 @@ impl Netlink {
             Err(e) if errno(&e) == Some(Errno::ENODEV as i32) => Ok(false),
             Err(e) => Err(failure("RTM_DELLINK", &link.name, e)),
         }
+    }
+
+    /// Deletes every interface of a group, in one message: 64 taps take 40 ms
+    /// so, and a second one by one. A group proves nothing: the caller has just
+    /// put its own into a fresh one.
+    pub async fn delete_group(&self, group: u32) -> Result<(), Failure> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Group(group));
+        let request = LinkDelRequest::new_with_message(self.handle.clone(), message);
+        request
+            .execute()
+            .await
+            .map_err(|e| failure("RTM_DELLINK", &format!("group {group}"), e))
+    }
+
+    /// Takes every address from an interface.
+    pub async fn flush_addresses(&self, link: &Link) -> Result<(), Failure> {
+        let addresses = self.handle.address();
+        let dump: Vec<_> = addresses
+            .get()
+            .set_link_index_filter(link.index)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| failure("RTM_GETADDR", &link.name, e))?;
+        for message in dump {
+            match addresses.del(message).execute().await {
+                Ok(()) => {}
+                Err(e) if errno(&e) == Some(Errno::EADDRNOTAVAIL as i32) => {}
+                Err(e) => return Err(failure("RTM_DELADDR", &link.name, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an interface its default queue back, and takes filters from it.
+    pub async fn reset_queues(&self, link: &Link) -> Result<(), Failure> {
+        let index = link.index.cast_signed();
+        for parent in [TcHandle::ROOT, TcHandle::INGRESS] {
+            let mut request = self.handle.qdisc().del(index);
+            request.message_mut().header.parent = parent;
+            match request.execute().await {
+                Ok(()) => {}
+                // There is none but the default, or the kernel has no other.
+                Err(e) if errno(&e).map(Errno::from_raw).is_some_and(no_qdisc) => {}
+                Err(e) => return Err(failure("RTM_DELQDISC", &link.name, e)),
+            }
+        }
+        Ok(())
     }
 
     /// Every IPv4 address of the host: interface index, address, prefix length.
@@ -163,23 +223,48 @@ impl From<LinkMessage> for Link {
             kind: None,
             controller: None,
             up: message.header.flags.contains(LinkFlags::Up),
+            user: None,
+            group: 0,
         };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
                 LinkAttribute::Controller(index) => link.controller = Some(index),
+                LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::LinkInfo(infos) => {
-                    link.kind = infos.into_iter().find_map(|info| match info {
-                        LinkInfo::Kind(kind) => Some(kind),
-                        _ => None,
-                    });
+                    for info in infos {
+                        match info {
+                            LinkInfo::Kind(kind) => link.kind = Some(kind),
+                            LinkInfo::Data(InfoData::Tun(data)) => link.user = user(&data),
+                            _ => {}
+                        }
+                    }
                 }
                 _ => {}
             }
         }
         link
     }
+}
+
+/// `IFLA_TUN_OWNER` (linux/if_link.h).
+fn user(data: &[InfoTun]) -> Option<u32> {
+    const OWNER: u16 = 1;
+    let owner = data.iter().find(|attribute| attribute.kind() == OWNER)?;
+    let mut value = [0; 4];
+    if owner.value_len() != value.len() {
+        return None;
+    }
+    owner.emit_value(&mut value);
+    Some(u32::from_ne_bytes(value))
+}
+
+const fn no_qdisc(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOENT | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENODEV
+    )
 }
 
 fn errno(error: &rtnetlink::Error) -> Option<i32> {

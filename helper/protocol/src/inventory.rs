@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DiskRole, LoopNumber, Sectors, Slot, VmUid};
+use crate::{DiskRole, LoopNumber, PoolSize, Sectors, Slot, VmUid};
 
 /// A section that was read, or the reason why it could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,11 @@ pub struct Inventory {
     pub boot_id: String,
     /// VMM units and jails.
     pub vmms: Probe<Vec<Vmm>>,
-    /// Taps on our bridge or with our alias.
+    /// Taps on our bridge or with our alias, but for the pool's.
     pub taps: Probe<Vec<Tap>>,
+    /// The tap pool. `None`: one of the peers is older than the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Probe<TapPool>>,
     /// Loop devices with our tag.
     pub loops: Probe<Vec<Loop>>,
     /// dm devices with our UUID.
@@ -83,6 +86,24 @@ pub struct Tap {
     pub ifindex: u32,
     /// Attached to our bridge and up.
     pub attached: bool,
+}
+
+/// The tap pool, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TapPool {
+    /// The size that it was last told; `None`: not since the helper began.
+    pub size: Option<PoolSize>,
+    /// Taps that a VM could have at once.
+    pub warm: u32,
+    /// Taps of ours that a crash left between pool and VM; they can't be handed out.
+    pub unfinished: u32,
+    /// Taps that VMs have.
+    pub in_use: u32,
+    /// Taps that were made for the pool since the helper began.
+    pub created: u64,
+    /// Taps that could not be, since the helper began.
+    pub failed: u64,
 }
 
 /// A loop device.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DiskRole, LoopNumber, Sectors, Slot, Version, VmUid};
+use crate::{DiskRole, LoopNumber, PoolSize, Sectors, Slot, Version, VmUid, WarmUps};
 
 /// One operation. Descriptors that it takes are named with it, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +25,24 @@ pub enum Request {
     Inventory {},
     /// The bridge with its gateway address, from the install metadata.
     EnsureBridge {},
-    /// A tap on the bridge, its alias the uid, its user the VMM's uid.
+    /// So many taps on the bridge, made ahead of the VMs; at 0 they are removed.
+    /// From minor version 1 on.
+    EnsurePool {
+        /// How many are kept, also of those that VMs give back.
+        size: PoolSize,
+        /// How many are made at once.
+        parallel: WarmUps,
+    },
+    /// A tap on the bridge, its alias the uid, its user the VMM's uid. A warm
+    /// one of the pool, if there is one.
     EnsureTap {
         /// The VM.
         uid: VmUid,
         /// Gives name and user.
         slot: Slot,
     },
-    /// Removes the tap if its alias is the uid.
+    /// Takes the tap from the VM if its alias is the uid: cleaned and kept in
+    /// the pool if there is room, removed otherwise.
     RemoveTap {
         /// The VM that the alias must carry.
         uid: VmUid,
@@ -118,6 +128,7 @@ impl Request {
             Self::Hello { .. } => "hello",
             Self::Inventory {} => "inventory",
             Self::EnsureBridge {} => "ensure-bridge",
+            Self::EnsurePool { .. } => "ensure-pool",
             Self::EnsureTap { .. } => "ensure-tap",
             Self::RemoveTap { .. } => "remove-tap",
             Self::EnsureLoop { .. } => "ensure-loop",

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 0 };
+pub const CURRENT: Version = Version { major: 1, minor: 1 };
+
+/// The first minor that knows the tap pool: `ensure-pool`, and its section of
+/// the inventory.
+pub const TAP_POOL: u16 = 1;
 
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +15,7 @@ pub const CURRENT: Version = Version { major: 1, minor: 0 };
 pub struct Version {
     /// Peers with different majors refuse each other.
     pub major: u16,
-    /// A higher minor knows more operations; nothing else changes.
+    /// A higher minor knows more operations and more sections of the
+    /// inventory, and keeps them from a peer that doesn't; nothing else changes.
     pub minor: u16,
 }

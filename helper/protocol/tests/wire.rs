@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
-use banger_protocol::{DiskRole, LoopNumber, Request, Response, Sectors, Slot, Version, VmUid};
+use banger_protocol::{
+    DiskRole, Inventory, LoopNumber, PoolSize, Request, Response, Sectors, Slot, Version, VmUid,
+    WarmUps,
+};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -22,7 +25,11 @@ fn next(request: Option<&Request>) -> Option<Request> {
         },
         Some(Request::Hello { .. }) => Request::Inventory {},
         Some(Request::Inventory {}) => Request::EnsureBridge {},
-        Some(Request::EnsureBridge {}) => Request::EnsureTap { uid, slot },
+        Some(Request::EnsureBridge {}) => Request::EnsurePool {
+            size: PoolSize::try_from(4).unwrap(),
+            parallel: WarmUps::try_from(2).unwrap(),
+        },
+        Some(Request::EnsurePool { .. }) => Request::EnsureTap { uid, slot },
         Some(Request::EnsureTap { .. }) => Request::RemoveTap { uid, slot },
         Some(Request::RemoveTap { .. }) => Request::EnsureLoop { uid, role },
         Some(Request::EnsureLoop { .. }) => Request::RemoveLoop { uid, role, device },
@@ -67,6 +74,7 @@ fn the_operations_are_exactly_these() {
     0 {"op":"hello","version":{"major":1,"minor":0}}
     0 {"op":"inventory"}
     0 {"op":"ensure-bridge"}
+    0 {"op":"ensure-pool","size":4,"parallel":2}
     0 {"op":"ensure-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
     0 {"op":"remove-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
     1 {"op":"ensure-loop","uid":"00000000-0000-0000-0000-000000000007","role":"cow"}
@@ -99,6 +107,11 @@ fn what_is_not_exactly_a_request_is_refused() {
         r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","slot":0}"#,
         r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","slot":65536}"#,
         r#"{"op":"ensure-tap","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f"}"#,
+        r#"{"op":"ensure-pool","size":65,"parallel":1}"#,
+        r#"{"op":"ensure-pool","size":-1,"parallel":1}"#,
+        r#"{"op":"ensure-pool","size":64,"parallel":17}"#,
+        r#"{"op":"ensure-pool","size":64,"parallel":0}"#,
+        r#"{"op":"ensure-pool","size":64}"#,
         r#"{"op":"remove-dm","uid":"../../../etc/passwd"}"#,
         r#"{"op":"remove-dm","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","pid":1}"#,
         r#"{"op":"inventory","path":"/etc"}"#,
@@ -135,6 +148,12 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         Just(Request::Inventory {}),
         Just(Request::EnsureBridge {}),
+        (0..=PoolSize::MOST, 1..=WarmUps::MOST).prop_map(|(size, parallel)| {
+            Request::EnsurePool {
+                size: PoolSize::try_from(size).unwrap(),
+                parallel: WarmUps::try_from(parallel).unwrap(),
+            }
+        }),
         (uid(), slot()).prop_map(|(uid, slot)| Request::EnsureTap { uid, slot }),
         (uid(), slot()).prop_map(|(uid, slot)| Request::RemoveTap { uid, slot }),
         (uid(), role()).prop_map(|(uid, role)| Request::EnsureLoop { uid, role }),
@@ -193,4 +212,13 @@ proptest! {
         body[at] = byte;
         let _ = decode::<Request>(&body);
     }
+}
+
+/// A helper of minor 0 sends no pool, and a daemon of minor 0 refuses one.
+#[test]
+fn an_inventory_without_a_pool_is_that_of_minor_0() {
+    let old = r#"{"bootId":"b","vmms":{"known":[]},"taps":{"known":[]},"loops":{"known":[]},"dms":{"known":[]},"bridge":{"known":true},"nat":{"known":null}}"#;
+    let inventory: Inventory = serde_json::from_str(old).unwrap();
+    assert_eq!(inventory.pool, None);
+    assert_eq!(serde_json::to_string(&inventory).unwrap(), old);
 }

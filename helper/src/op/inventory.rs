@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use banger_protocol::inventory::{Dm, Exit, Inventory, Loop, Probe, Tap, Vmm};
+use banger_protocol::inventory::{Dm, Exit, Inventory, Loop, Probe, Tap, TapPool, Vmm};
 use banger_protocol::{Slot, VmUid};
 
 use crate::failure::blocking;
 use crate::netlink::Netlink;
-use crate::op::{bridge, dm, loopdev, nat, tap, vmm};
+use crate::op::pool::{self, Standing};
+use crate::op::{bridge, dm, loopdev, nat, vmm};
 use crate::{Failure, Host};
 
 /// Reads it all.
@@ -23,17 +24,26 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
         dm::full(),
         nat::read(&host.install)
     );
-    let (taps, bridge) = match network {
-        Ok((taps, bridge)) => (Probe::Known(taps), Probe::Known(bridge)),
+    let (taps, pool, bridge) = match network {
+        Ok(network) => (
+            Probe::Known(network.taps),
+            Probe::Known(network.pool),
+            Probe::Known(network.bridge),
+        ),
         Err(e) => {
             let why = unknown(&e);
-            (Probe::Unknown(why.clone()), Probe::Unknown(why))
+            (
+                Probe::Unknown(why.clone()),
+                Probe::Unknown(why.clone()),
+                Probe::Unknown(why),
+            )
         }
     };
     Ok(Inventory {
         boot_id: boot.trim().to_owned(),
         vmms: probe(vmms),
         taps,
+        pool: Some(pool),
         loops: probe(loops.map(|found| found.into_iter().map(wire_loop).collect())),
         dms: probe(dms.map(|found| found.into_iter().filter_map(wire_dm).collect())),
         bridge,
@@ -79,7 +89,13 @@ async fn vmms(host: &Host) -> Result<Vec<Vmm>, Failure> {
     Ok(found)
 }
 
-async fn network(host: &Host) -> Result<(Vec<Tap>, bool), Failure> {
+struct Network {
+    taps: Vec<Tap>,
+    pool: TapPool,
+    bridge: bool,
+}
+
+async fn network(host: &Host) -> Result<Network, Failure> {
     let netlink = Netlink::open()?;
     let links = netlink.links().await?;
     let bridge = links
@@ -87,19 +103,24 @@ async fn network(host: &Host) -> Result<(Vec<Tap>, bool), Failure> {
         .find(|l| l.name == host.install.bridge)
         .map(|l| l.index);
     let taps = links.iter().filter_map(|link| {
-        let uid = tap::owner(link);
         let port = bridge.is_some() && link.controller == bridge;
-        let ours = uid.is_some() || (port && link.name != bridge::CARRIER);
-        ours.then(|| Tap {
+        let uid = match pool::standing(link, bridge) {
+            Standing::Vm(uid) => Some(uid),
+            Standing::Foreign if port && link.name != bridge::CARRIER => None,
+            _ => return None,
+        };
+        Some(Tap {
             name: link.name.clone(),
             uid,
             ifindex: link.index,
             attached: port && link.up,
         })
     });
-    let taps = taps.collect();
-    let stands = bridge::stands(host, &netlink, &links).await?;
-    Ok((taps, stands))
+    Ok(Network {
+        taps: taps.collect(),
+        pool: pool::counted(host, &links, bridge),
+        bridge: bridge::stands(host, &netlink, &links).await?,
+    })
 }
 
 fn wire_loop(found: loopdev::Tagged) -> Loop {

@@ -6,5 +6,6 @@ pub mod dm;
 pub mod inventory;
 pub mod loopdev;
 pub mod nat;
+pub mod pool;
 pub mod tap;
 pub mod vmm;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use banger_protocol::frame;
-use banger_protocol::version::CURRENT;
+use banger_protocol::version::{CURRENT, TAP_POOL};
 use banger_protocol::{OpError, Request, Response, Retry};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -49,9 +49,10 @@ async fn talk(
     let Some(first) = first? else {
         return Ok(());
     };
-    match frame::decode(&first.body)? {
+    let spoken = match frame::decode(&first.body)? {
         Request::Hello { version } if version.major == CURRENT.major => {
             wire::write(stream, &Response::Hello { version: CURRENT }).await?;
+            version
         }
         Request::Hello { version } => {
             let message = format!(
@@ -64,7 +65,7 @@ async fn talk(
             let message = "a connection starts with `hello`".to_owned();
             return wire::write(stream, &refusal(other.op(), "hello", message)).await;
         }
-    }
+    };
     loop {
         let frame = tokio::select! {
             frame = wire::read(stream) => frame?,
@@ -75,7 +76,7 @@ async fn talk(
         };
         let request: Request = frame::decode(&frame.body)?;
         let op = request.op();
-        let response = if frame.descriptors.len() == request.descriptors() {
+        let mut response = if frame.descriptors.len() == request.descriptors() {
             debug!(op, ?request, "request");
             let host = Arc::clone(host);
             supervised(op, async move {
@@ -95,6 +96,12 @@ async fn talk(
                 Retry::Never => warn!(op, "{error}"),
                 Retry::Later => info!(op, "{error}"),
             }
+        }
+        if let Response::Inventory { inventory } = &mut response
+            && spoken.minor < TAP_POOL
+        {
+            // An older daemon refuses a section that it doesn't know.
+            inventory.pool = None;
         }
         wire::write(stream, &response).await?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use banger_protocol::version::CURRENT;
 use banger_protocol::{Request, Response};
 
-use crate::op::{bridge, dm, inventory, loopdev, nat, tap, vmm};
+use crate::op::{bridge, dm, inventory, loopdev, nat, pool, tap, vmm};
 use crate::{Done, Failure, Host};
 
 /// Runs one operation. The number of descriptors has been checked.
@@ -39,6 +39,7 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             "not an operation that changes anything",
         )),
         Request::EnsureBridge {} => bridge::ensure(host).await,
+        Request::EnsurePool { size, parallel } => pool::ensure(host, size, parallel).await,
         Request::EnsureTap { uid, slot } => {
             let _turn = host.vm(uid).await;
             tap::ensure(host, uid, slot).await

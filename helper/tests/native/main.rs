@@ -8,4 +8,5 @@ mod inventory;
 mod loops;
 mod nat;
 mod peers;
+mod pool;
 mod taps;

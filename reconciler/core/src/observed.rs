@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use banger_protocol::inventory::{Exit, Process};
+use banger_protocol::inventory::{Exit, Process, TapPool};
 use banger_protocol::{LoopNumber, Sectors, Slot, VmUid};
 
 use crate::api::virtual_machine::Port;
@@ -215,6 +215,8 @@ pub struct Observed {
     pub bridge: Presence<()>,
     /// The guests that the NAT table lets out.
     pub nat: Presence<BTreeSet<Slot>>,
+    /// The tap pool.
+    pub pool: Presence<TapPool>,
     /// Imported images in the state directory.
     pub images: Presence<BTreeSet<ImageDigest>>,
     /// Images that disks in the trash lie over.

@@ -11,9 +11,11 @@ use banger_core::effect;
 use banger_core::intent::{Backoff, Deletion, Intents, PowerOverride};
 use banger_core::observed::{Guest, Instance};
 use banger_core::outcome::{self, Moment};
-use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan, Why, wants_to_run};
+use banger_core::plan::{
+    self, Clock, ImageStep, Plan, PoolTarget, Step, VmPlan, Why, wants_to_run,
+};
 use banger_core::seam::VmRef;
-use banger_protocol::{DiskRole, VmUid};
+use banger_protocol::{DiskRole, PoolSize, VmUid, WarmUps};
 use banger_testkit::{FakeHost, Fault, When, generate};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -47,6 +49,10 @@ impl World {
         let clock = Clock {
             boot_ms: self.boot_ms,
             available_memory: 1 << 50,
+            pool: Some(PoolTarget {
+                size: PoolSize::try_from(2).unwrap(),
+                parallel: WarmUps::try_from(2).unwrap(),
+            }),
         };
         plan::plan(&self.intents, &self.host.do_observe(), clock)
     }
@@ -81,7 +87,7 @@ impl World {
     }
 
     fn carry_out(&mut self, plan: Plan) {
-        for step in &plan.host {
+        for step in plan.host.iter().chain(&plan.pool) {
             // A failure is seen by the next pass.
             let _ = self.host.do_host_step(step);
         }
@@ -166,6 +172,9 @@ impl World {
     /// What must hold whenever everything has settled.
     fn check(&self) {
         let observed = self.host.do_observe();
+        if self.intents.vms.values().any(wants_to_run) {
+            assert_eq!(self.host.pool().warm, 2, "the pool is full");
+        }
         for vm in self.intents.vms.values() {
             let here = observed.vm(vm.uid);
             assert!(vm.deletion.is_none(), "{} was never forgotten", vm.name());
@@ -371,7 +380,7 @@ proptest! {
         }
         world.host.fail_observations(true);
         let plan = world.plan();
-        prop_assert!(plan.vms.is_empty() && plan.host.is_empty(), "{:?}", plan);
+        prop_assert!(plan.vms.is_empty() && plan.host.is_empty() && plan.pool.is_none(), "{:?}", plan);
     }
 
     #[test]
@@ -463,4 +472,22 @@ fn on_failure_stays_off_after_a_good_end_and_comes_back_after_a_bad_one() {
     world.settle();
     world.check();
     assert!(world.intents.vms[&uid].completed);
+}
+
+#[test]
+fn the_pool_is_filled_with_the_bridge_and_only_for_vms() {
+    let mut world = World::new(0);
+    assert_eq!(world.settle(), world.intents.images.len().min(1));
+    assert_eq!(world.host.pool().warm, 0, "nobody wants a tap");
+    world = World::new(1);
+    assert!(world.plan().pool.is_none(), "the bridge comes first");
+    world.settle();
+    let pool = world.host.pool();
+    assert_eq!((pool.warm, pool.in_use), (2, 1));
+    let made = pool.created;
+
+    // A tap that comes back is as good as a new one.
+    happen(&mut world, 1, Event::Restart);
+    world.settle();
+    assert_eq!(world.host.pool().created, made);
 }

@@ -273,6 +273,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
     let guests = [orphan.allocation.slot].into();
     host.do_host_step(&HostStep::EnsureNat { guests }).unwrap();
     let clock = Clock {
+        pool: None,
         boot_ms: 1,
         available_memory: 1 << 40,
     };

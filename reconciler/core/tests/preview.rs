@@ -24,6 +24,7 @@ use jiff::Timestamp;
 const CLOCK: Clock = Clock {
     boot_ms: 1_000,
     available_memory: 1 << 40,
+    pool: None,
 };
 
 fn take(spec: &str, before: &Intents) -> Admission {
@@ -121,6 +122,7 @@ fn running(spec: &str) -> (Intents, Observed) {
         bridge: Presence::Present(()),
         nat: Presence::Present(BTreeSet::from([vm.allocation.slot])),
         trash: Presence::Absent,
+        pool: Presence::Unknown("not looked at".into()),
         images: Presence::Present(
             intents
                 .images

@@ -197,6 +197,9 @@ impl Host for RealHost {
         match step {
             HostStep::EnsureBridge => self.shared.ensure_bridge().await,
             HostStep::EnsureNat { guests } => self.shared.ensure_nat(guests.clone()).await,
+            HostStep::EnsurePool { size, parallel } => {
+                self.shared.ensure_pool(*size, *parallel).await
+            }
         }
     }
 

@@ -1,11 +1,11 @@
-//! Bridge, NAT and taps.
+//! Bridge, NAT, taps and their pool.
 
 use std::collections::BTreeSet;
 
 use banger_core::intent::VmIntent;
 use banger_core::seam::{StepError, VmRef};
 use banger_protocol::inventory::{Probe, Tap};
-use banger_protocol::{Request, Slot, VmUid};
+use banger_protocol::{PoolSize, Request, Slot, VmUid, WarmUps};
 
 use super::shared::Shared;
 
@@ -28,6 +28,17 @@ impl Shared {
     pub(super) async fn ensure_nat(&self, guests: BTreeSet<Slot>) -> Result<(), StepError> {
         self.helper
             .ensure(Request::EnsureNat { guests }, Vec::new())
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn ensure_pool(
+        &self,
+        size: PoolSize,
+        parallel: WarmUps,
+    ) -> Result<(), StepError> {
+        self.helper
+            .ensure(Request::EnsurePool { size, parallel }, Vec::new())
             .await?;
         Ok(())
     }

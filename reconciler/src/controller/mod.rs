@@ -24,6 +24,7 @@ mod happened;
 mod image;
 mod ledger;
 mod pass;
+mod pool;
 mod prune;
 mod publish;
 mod rename;

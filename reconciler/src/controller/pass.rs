@@ -32,7 +32,9 @@ impl<H: Host> Controller<H> {
         self.tell_adoption(&intents, &observed).await;
         let plan = plan(&intents, &observed, self.moment());
         let network = self.act(&plan, &intents, &observed, &busy).await;
-        let rest = self.rest(&plan, &intents, network);
+        let pool = self.warm_up(&plan);
+        let host = network.into_iter().chain(pool).min();
+        let rest = self.rest(&plan, &intents, host);
         self.last = Some(Last { observed, plan });
         self.publish().await?;
         self.expire_trash().await?;
@@ -59,11 +61,12 @@ impl<H: Host> Controller<H> {
                 .host
                 .available_memory()
                 .saturating_sub(self.settings.memory_headroom),
+            pool: self.settings.pool,
         }
     }
 
     /// Until the first thing that only time brings about.
-    fn rest(&self, plan: &Plan, intents: &Arc<Intents>, network: Option<Duration>) -> Duration {
+    fn rest(&self, plan: &Plan, intents: &Arc<Intents>, host: Option<Duration>) -> Duration {
         let now = self.clock.now_ms();
         let waiting = plan.waiting.iter().filter_map(|waiting| match waiting.why {
             Why::CrashLoopBackOff { until_ms } | Why::BackOff { until_ms } => Some(until_ms),
@@ -81,7 +84,7 @@ impl<H: Host> Controller<H> {
         back_off
             .chain(recheck)
             .map(Duration::from_millis)
-            .chain(network)
+            .chain(host)
             .fold(self.settings.resync, Duration::min)
     }
 }

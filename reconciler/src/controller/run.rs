@@ -8,6 +8,7 @@ use std::time::Duration;
 use banger_core::admit::Rules;
 use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
+use banger_core::plan::PoolTarget;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
 use banger_core::vanish::Vanish;
@@ -27,6 +28,7 @@ use super::collect::Collecting;
 use super::image::Importing;
 use super::ledger::Ledger;
 use super::pass::Last;
+use super::pool::WarmUp;
 use super::publish::Published;
 use crate::source::{Sources, Watch};
 use crate::store::{Loaded, Store};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub memory_headroom: u64,
     /// VMs that are acted on at a time.
     pub max_chains: usize,
+    /// The tap pool; `None`: it is left as it is.
+    pub pool: Option<PoolTarget>,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// Disks stay in the trash for so long, in the daemon's running time.
@@ -93,6 +97,7 @@ pub struct Controller<H> {
     pub(super) collecting: Collecting,
     /// What ran when this daemon started; `None` until it could be told.
     pub(super) adoption: Option<Adoption>,
+    pub(super) warm_up: WarmUp,
     pub(super) host_failures: u32,
     /// The boot clock when running time was last counted.
     pub(super) ticked_ms: u64,
@@ -156,6 +161,7 @@ impl<H: Host> Controller<H> {
             collections: JoinSet::new(),
             collecting: Collecting::new(),
             adoption: None,
+            warm_up: WarmUp::default(),
             host_failures: 0,
             stop: CancellationToken::new(),
             asks: queue,
@@ -197,6 +203,9 @@ impl<H: Host> Controller<H> {
                 }
                 Some(end) = self.collections.join_next_with_id() => {
                     self.collected(end);
+                }
+                Some(end) = self.warm_up.task.join_next() => {
+                    self.warm_up_over(end);
                     due = due.min(earliest);
                 }
                 () = self.file_changed.notified() => due = due.min(Instant::now() + SWARM),
@@ -235,6 +244,7 @@ impl<H: Host> Controller<H> {
         self.stop.cancel();
         self.imports.abort_all();
         self.tidying.abort_all();
+        self.warm_up.task.abort_all();
         // Both end at their next step.
         let chains = async {
             while self.chains.join_next().await.is_some() {}

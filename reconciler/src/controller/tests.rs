@@ -11,6 +11,7 @@ use banger_core::api::status::{ConditionStatus, ConditionType, Object, Phase};
 use banger_core::api::{Kind, Name};
 use banger_core::config::VmDefaults;
 use banger_core::diff::Change;
+use banger_core::plan::PoolTarget;
 use banger_core::status::Paths;
 use banger_protocol::{DiskRole, VmUid};
 use banger_testkit::{FakeHost, Fault, When};
@@ -65,6 +66,15 @@ impl Daemon {
     }
 
     fn on(root: Arc<tempfile::TempDir>, host: FakeHost, began: Instant) -> Self {
+        Self::with_pool(root, host, began, None)
+    }
+
+    fn with_pool(
+        root: Arc<tempfile::TempDir>,
+        host: FakeHost,
+        began: Instant,
+        pool: Option<PoolTarget>,
+    ) -> Self {
         let state_dir = root.path().join("state");
         let (store, loaded) = Store::open(&state_dir).unwrap();
         let settings = Settings {
@@ -84,6 +94,7 @@ impl Daemon {
             trash_keep: Duration::from_secs(3 * 3600),
             memory_headroom: 0,
             max_chains: 2,
+            pool,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };
@@ -518,4 +529,29 @@ async fn a_missing_directory_freezes_and_never_deletes() {
     fs::rename(&away, &vms).unwrap();
     daemon.until("back", |now| !held(now)).await;
     daemon.ready("web").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_cannot_be_filled_keeps_no_vm_back() {
+    let daemon = Daemon::start().await;
+    daemon.stop.cancel();
+    daemon.task.await.unwrap();
+    drop(daemon.handle);
+    let pool = banger_core::config::Pool::default().target();
+    assert!(pool.is_some());
+    daemon.host.fail_pool(true);
+    let daemon = Daemon::with_pool(daemon.root, daemon.host, Instant::now(), pool);
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    daemon.ready("web").await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let failed = daemon.host.pool().failed;
+    assert!((5..25).contains(&failed), "{failed} tries in ten minutes");
+
+    daemon.host.fail_pool(false);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!((daemon.host.pool().warm, daemon.host.pool().in_use), (4, 1));
+    let calls = daemon.host.calls();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(daemon.host.calls(), calls, "a full pool is left alone");
 }

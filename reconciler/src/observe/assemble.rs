@@ -41,6 +41,16 @@ pub fn assemble(
             vm.guest = Guest::Leaving;
         }
     }
+    let pool = match inventory {
+        Ok(inventory) => match &inventory.pool {
+            Some(Probe::Known(pool)) => Presence::Present(*pool),
+            Some(Probe::Unknown(why)) => Presence::Unknown(why.clone()),
+            None => Presence::Unknown(
+                "banger's helper is older than the tap pool: `sudo banger system install`".into(),
+            ),
+        },
+        Err(why) => Presence::Unknown(why.clone()),
+    };
     let (bridge, nat) = match inventory {
         Ok(inventory) => (
             match &inventory.bridge {
@@ -65,6 +75,7 @@ pub fn assemble(
         elsewhere,
         bridge,
         nat,
+        pool,
         images: match &files.images {
             Ok(images) => Presence::Present(images.keys().cloned().collect()),
             Err(why) => Presence::Unknown(why.clone()),

@@ -193,6 +193,7 @@ mod tests {
                 ifindex: 3,
                 attached: true,
             }]),
+            pool: None,
             loops: Probe::Known(vec![]),
             dms: Probe::Known(vec![]),
             bridge: Probe::Known(true),

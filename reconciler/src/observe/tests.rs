@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
-use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, Vmm};
+use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, Sectors, VmUid};
 use banger_testkit::generate;
 
@@ -82,6 +82,10 @@ fn inventory() -> Inventory {
                 attached: true,
             },
         ]),
+        pool: Some(Probe::Known(TapPool {
+            warm: 3,
+            ..TapPool::default()
+        })),
         loops: Probe::Known(vec![
             looped(DiskRole::Base, 1, 200),
             looped(DiskRole::Cow, 2, 100),
@@ -169,6 +173,21 @@ fn a_failed_section_is_unknown_for_everybody() {
         assert!(unknown(seen.vm(intent().uid)));
         assert!(unknown(seen.vm(generate::uid(99))));
     }
+}
+
+/// A helper from before the pool is no reason to fill one.
+#[test]
+fn a_pool_that_an_older_helper_keeps_silent_about_is_unknown() {
+    let seen = look(Ok(inventory()), &state_files(), &intent());
+    assert_eq!(seen.pool.present().map(|pool| pool.warm), Some(3));
+    for silent in [None, Some(Probe::Unknown("x".into()))] {
+        let mut inventory = inventory();
+        inventory.pool = silent;
+        let seen = look(Ok(inventory), &state_files(), &intent());
+        assert!(seen.pool.unknown().is_some());
+    }
+    let seen = look(Err("no helper".into()), &state_files(), &intent());
+    assert!(seen.pool.unknown().is_some());
 }
 
 #[test]

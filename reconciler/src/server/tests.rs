@@ -62,6 +62,7 @@ impl Running {
             },
             trash_keep: Duration::from_secs(7 * 86_400),
             memory_headroom: 0,
+            pool: None,
             max_chains: 2,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),

@@ -55,6 +55,7 @@ impl Extras {
                 boot_id,
                 vmms: Probe::Known(Vec::new()),
                 taps: Probe::Known(taps.collect()),
+                pool: None,
                 loops: Probe::Known(Vec::new()),
                 dms: Probe::Known(Vec::new()),
                 bridge: Probe::Known(false),

@@ -11,7 +11,7 @@ use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
-use banger_protocol::inventory::Probe;
+use banger_protocol::inventory::{Probe, TapPool};
 use banger_protocol::{DiskRole, Slot, VmUid};
 use tokio::sync::Notify;
 
@@ -32,6 +32,8 @@ struct State {
     vms: BTreeMap<VmUid, FakeVm>,
     bridge: bool,
     nat: Option<BTreeSet<Slot>>,
+    pool: TapPool,
+    pool_fails: bool,
     images: BTreeSet<ImageDigest>,
     memory: u64,
     numbers: Numbers,
@@ -46,6 +48,8 @@ impl Default for State {
             vms: BTreeMap::new(),
             bridge: false,
             nat: None,
+            pool: TapPool::default(),
+            pool_fails: false,
             images: BTreeSet::new(),
             memory: 1 << 50,
             numbers: Numbers::default(),
@@ -62,6 +66,10 @@ impl State {
         entries.sort_by(|a, b| (a.trashed, &a.id).cmp(&(b.trashed, &b.id)));
         entries
     }
+}
+
+fn size(pool: TapPool) -> u32 {
+    pool.size.map_or(0, |size| size.get().into())
 }
 
 impl FakeHost {
@@ -88,6 +96,22 @@ impl FakeHost {
     pub fn fail_observations(&self, fail: bool) {
         self.state().faults.fail_observations(fail);
         self.changed.notify_one();
+    }
+
+    /// Makes every warm-up of the tap pool fail, or work again.
+    pub fn fail_pool(&self, fail: bool) {
+        self.state().pool_fails = fail;
+        self.changed.notify_one();
+    }
+
+    /// The tap pool as it is now.
+    pub fn pool(&self) -> TapPool {
+        let state = self.state();
+        let in_use = state.vms.values().filter(|vm| vm.tap).count();
+        TapPool {
+            in_use: u32::try_from(in_use).unwrap_or(u32::MAX),
+            ..state.pool
+        }
     }
 
     /// How many steps there have been.
@@ -127,6 +151,7 @@ impl FakeHost {
         state.boot += 1;
         state.bridge = false;
         state.nat = None;
+        state.pool = TapPool::default();
         state.vms.values_mut().for_each(FakeVm::reboot);
     }
 
@@ -163,9 +188,18 @@ impl FakeHost {
         if fault == Some(When::Before) {
             return Err(fail("before"));
         }
-        let State { vms, numbers, .. } = &mut *state;
+        let State {
+            vms, numbers, pool, ..
+        } = &mut *state;
         numbers.ticks += 1;
-        vms.entry(vm.uid()).or_default().step(vm, step, numbers)?;
+        let vm_here = vms.entry(vm.uid()).or_default();
+        let had_tap = vm_here.tap;
+        vm_here.step(vm, step, numbers)?;
+        match (had_tap, vm_here.tap) {
+            (false, true) => pool.warm = pool.warm.saturating_sub(1),
+            (true, false) if pool.warm < size(*pool) => pool.warm += 1,
+            _ => {}
+        }
         match fault {
             Some(When::After) => Err(fail("after")),
             _ => Ok(()),
@@ -182,6 +216,20 @@ impl FakeHost {
         match step {
             HostStep::EnsureBridge => state.bridge = true,
             HostStep::EnsureNat { guests } => state.nat = Some(guests.clone()),
+            HostStep::EnsurePool { size, .. } => {
+                if state.pool_fails {
+                    state.pool.failed += 1;
+                    return Err(StepError::transient("injected: out of taps"));
+                }
+                if !state.bridge && size.get() > 0 {
+                    return Err(StepError::transient("ENODEV: no bridge"));
+                }
+                let pool = &mut state.pool;
+                let wanted = u32::from(size.get());
+                pool.created += u64::from(wanted.saturating_sub(pool.warm));
+                pool.size = Some(*size);
+                pool.warm = wanted;
+            }
         }
         match fault {
             Some(When::After) => Err(StepError::transient("injected (after)")),
@@ -213,6 +261,7 @@ impl FakeHost {
 
     /// Everything that is there now.
     pub fn do_observe(&self) -> Observed {
+        let pool = self.pool();
         let state = self.state();
         let boot_id = format!("00000000-0000-4000-8000-{:012}", state.boot);
         if state.faults.observations_fail() {
@@ -223,6 +272,7 @@ impl FakeHost {
                 elsewhere: ObservedVm::unknown(why),
                 bridge: Presence::Unknown(why.into()),
                 nat: Presence::Unknown(why.into()),
+                pool: Presence::Unknown(why.into()),
                 images: Presence::Unknown(why.into()),
                 trash: Presence::Unknown(why.into()),
             };
@@ -247,6 +297,7 @@ impl FakeHost {
                 .nat
                 .clone()
                 .map_or(Presence::Absent, Presence::Present),
+            pool: Presence::Present(pool),
             images: Presence::Present(state.images.clone()),
             trash: Presence::Present(pinned(&state.trash())),
         }

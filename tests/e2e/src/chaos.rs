@@ -237,7 +237,8 @@ fn count(lab: &Lab) -> Result<Counts> {
             .count()
     };
     let taps = lab.root(
-        "ip -d -j link show type tun | jq '[.[] | select(.ifname != \"tap-pool-1\")] | length'",
+        "ip -d -j link show type tun \
+         | jq '[.[] | select(.ifname != \"tap-pool-900\" and .ifalias != \"pool\")] | length'",
     )?;
     Ok(Counts {
         taps: taps.trim().parse().context("ip's answer is no number")?,

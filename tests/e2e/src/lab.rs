@@ -259,7 +259,8 @@ impl Lab {
     /// The host is gone.
     pub fn inventory(&self) -> Result<Inventory> {
         let text = self.root(
-            "for link in /sys/class/net/*; do echo \"link $(basename $link)\"; done; \
+            "for link in /sys/class/net/*; do \
+               [ \"$(cat $link/ifalias)\" = pool ] || echo \"link $(basename $link)\"; done; \
              losetup --noheadings --list --output BACK-FILE | sed 's/^/loop /'; \
              dmsetup ls 2>/dev/null | awk '$1 != \"No\" {print \"dm \" $1}'; \
              pgrep -x firecracker >/dev/null && pgrep -ax firecracker | cut -d' ' -f2- | sed 's/^/process /'; \

@@ -1,5 +1,6 @@
 //! Bounds of the configuration, each with its reason.
 
+use banger_protocol::{PoolSize, WarmUps};
 use ipnet::Ipv4Net;
 
 use super::Config;
@@ -29,6 +30,20 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         1,
         16,
         "with none nothing happens, and more only make the disk busier",
+    );
+    number(
+        "pool.taps",
+        config.pool.taps.into(),
+        0,
+        PoolSize::MOST.into(),
+        "the helper keeps no more",
+    );
+    number(
+        "pool.maxConcurrentTapWarmup",
+        config.pool.max_concurrent_tap_warmup.into(),
+        1,
+        WarmUps::MOST.into(),
+        "with none the pool stays empty, and more only wait for the kernel's one lock",
     );
     number(
         "directories.resyncSeconds",

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use banger_protocol::{PoolSize, WarmUps};
 use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VmDefaults;
 use crate::api::Quantity;
+use crate::plan::PoolTarget;
 
 /// The owner's configuration of banger. A change is taken when `bangerd` starts again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub network: Network,
     /// How much may be done and taken.
     pub limits: Limits,
+    /// Taps that are made before a VM asks.
+    pub pool: Pool,
     /// What a new VM gets where its document is silent. Pinned when the VM is
     /// first admitted: a change here changes no VM that exists.
     pub defaults: VmDefaults,
@@ -55,6 +59,39 @@ impl Default for Limits {
             max_concurrent_actions: 2,
             memory_headroom: Quantity::from_mib(256),
         }
+    }
+}
+
+/// Taps that are made before a VM asks, and kept when one gives its tap back:
+/// to delete a tap costs the kernel far more than to clean it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pool {
+    /// Taps that are kept warm, 0 to 64; none at 0.
+    #[schemars(range(max = 64))]
+    pub taps: u8,
+    /// Taps that are made at the same time, 1 to 16.
+    #[schemars(range(min = 1, max = 16))]
+    pub max_concurrent_tap_warmup: u8,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            taps: 4,
+            max_concurrent_tap_warmup: 4,
+        }
+    }
+}
+
+impl Pool {
+    /// As plans need it; `None` where it is out of bounds, which
+    /// [`super::parse`] refuses.
+    pub fn target(&self) -> Option<PoolTarget> {
+        Some(PoolTarget {
+            size: PoolSize::try_from(self.taps).ok()?,
+            parallel: WarmUps::try_from(self.max_concurrent_tap_warmup).ok()?,
+        })
     }
 }
 

@@ -16,6 +16,8 @@ fn nothing_means_the_defaults() {
     let config = read("# nothing\n").unwrap();
     assert_eq!(config.limits.max_concurrent_actions, 2);
     assert_eq!(config.defaults, VmDefaults::default());
+    let target = config.pool.target().unwrap();
+    assert_eq!((target.size.get(), target.parallel.get()), (4, 4));
     assert_eq!(
         config.directories.vms,
         Path::new("/home/me/.config/banger/vms")
@@ -86,6 +88,18 @@ fn mistakes_are_at_their_place() {
             (1, 19),
             "whole number of MiB",
             "64Mi",
+        ),
+        (
+            "[pool]\ntaps = 65",
+            (2, 8),
+            "65 is not from 0 to 64",
+            "0 to 64",
+        ),
+        (
+            "[pool]\nmaxConcurrentTapWarmup = 0",
+            (2, 26),
+            "0 is not from 1 to 16",
+            "1 to 16",
         ),
         (
             "[directories]\nresyncSeconds = 0",

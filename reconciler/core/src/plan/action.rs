@@ -109,6 +109,8 @@ pub enum Why {
 pub struct Plan {
     /// For the host as a whole, before everything else.
     pub host: Vec<HostStep>,
+    /// For the tap pool; it runs beside the VMs, and they don't wait for it.
+    pub pool: Option<HostStep>,
     /// For images; they run beside the VMs.
     pub images: Vec<ImageStep>,
     /// For VMs: teardowns first, then demotions, then the rest.
@@ -120,6 +122,6 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.host.is_empty() && self.images.is_empty() && self.vms.is_empty()
+        self.host.is_empty() && self.pool.is_none() && self.images.is_empty() && self.vms.is_empty()
     }
 }

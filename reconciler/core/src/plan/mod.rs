@@ -8,10 +8,12 @@
 pub mod action;
 mod host;
 mod image;
+mod pool;
 pub mod step;
 mod vm;
 
 pub use action::{Plan, Verb, VmPlan, Waiting, Why};
+pub use pool::PoolTarget;
 pub use step::{Ending, HostStep, ImageStep, Step};
 pub use vm::wants_to_run;
 
@@ -25,6 +27,8 @@ pub struct Clock {
     pub boot_ms: u64,
     /// Memory that new VMs may take, bytes.
     pub available_memory: u64,
+    /// The tap pool, as the owner wants it; `None`: it is left as it is.
+    pub pool: Option<PoolTarget>,
 }
 
 /// No back-off is longer: a later time is from before a reboot, whose clock began anew.
@@ -40,6 +44,7 @@ pub(crate) fn waiting_until(backoff: &Backoff, clock: Clock) -> Option<u64> {
 pub fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Plan {
     let mut plan = Plan {
         host: host::plan(intents, observed),
+        pool: pool::plan(intents, observed, clock.pool),
         ..Plan::default()
     };
     let mut memory = clock.available_memory;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::{DiskRole, Sectors, Slot, VmUid};
+use banger_protocol::{DiskRole, PoolSize, Sectors, Slot, VmUid, WarmUps};
 
 use crate::api::Name;
 use crate::intent::ImageDigest;
@@ -17,6 +17,13 @@ pub enum HostStep {
     EnsureNat {
         /// The guests that may go out.
         guests: BTreeSet<Slot>,
+    },
+    /// So many warm taps; none is left at 0.
+    EnsurePool {
+        /// How many are kept.
+        size: PoolSize,
+        /// How many are made at once.
+        parallel: WarmUps,
     },
 }
 

@@ -4,7 +4,7 @@
 //! banger's is left alone. The daemon must be stopped, or it makes all anew.
 
 use banger_protocol::inventory::Probe;
-use banger_protocol::{Inventory, Request, Slot, install};
+use banger_protocol::{Inventory, PoolSize, Request, Slot, WarmUps, install};
 
 use crate::cli::{Exit, Failure};
 use crate::helper_client::{HelperClient, HelperError};
@@ -53,6 +53,11 @@ fn removals(inventory: &Inventory) -> Result<Vec<Request>, Failure> {
             requests.push(Request::RemoveTap { uid, slot });
         }
     }
+    // After the VMs' own taps, which would go back to it.
+    requests.push(Request::EnsurePool {
+        size: PoolSize::EMPTY,
+        parallel: WarmUps::ONE,
+    });
     for dm in known(&inventory.dms, "dm devices")? {
         let request = Request::RemoveDm { uid: dm.uid };
         if !requests.contains(&request) {
@@ -126,6 +131,7 @@ mod tests {
                     attached: true,
                 },
             ]),
+            pool: None,
             loops: Probe::Known(vec![Loop {
                 device: LoopNumber(2),
                 uid,
@@ -153,6 +159,7 @@ mod tests {
                 "kill-vmm",
                 "remove-vmm",
                 "remove-tap",
+                "ensure-pool",
                 "remove-dm",
                 "remove-loop"
             ]

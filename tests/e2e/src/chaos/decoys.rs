@@ -1,4 +1,6 @@
 //! Things of somebody else that look like banger's. They must survive.
+//! The tap's number is one that the pool doesn't come to: after a power cut the
+//! pool may be there first.
 
 use anyhow::{Context as _, Result};
 
@@ -11,7 +13,7 @@ const FOREIGN: &str = "01920000-0000-7000-8000-00000000d0c0";
 pub(super) fn plant(lab: &Lab) -> Result<()> {
     lab.root(&format!(
         "set -e; mkdir -p /srv/foreign; \
-         ip link show tap-pool-1 >/dev/null 2>&1 || ip tuntap add tap-pool-1 mode tap; \
+         ip link show tap-pool-900 >/dev/null 2>&1 || ip tuntap add tap-pool-900 mode tap; \
          dmsetup info banger-x >/dev/null 2>&1 || dmsetup create banger-x --table '0 8 zero'; \
          [ -e /srv/foreign/disk ] || truncate -s 1M /srv/foreign/disk; \
          losetup -j /srv/foreign/disk | grep -q . || losetup -f /srv/foreign/disk; \
@@ -26,7 +28,7 @@ pub(super) fn plant(lab: &Lab) -> Result<()> {
 /// All of them are still there.
 pub(super) fn untouched(lab: &Lab) -> Result<()> {
     lab.root(&format!(
-        "set -e; ip link show tap-pool-1 >/dev/null; dmsetup info banger-x >/dev/null; \
+        "set -e; ip link show tap-pool-900 >/dev/null; dmsetup info banger-x >/dev/null; \
          losetup -j /srv/foreign/disk | grep -q .; nft list table inet foreign >/dev/null; \
          pgrep -f -- '--id {FOREIGN}' >/dev/null"
     ))
@@ -39,5 +41,5 @@ pub(super) fn is_one(line: &str) -> bool {
     line.contains(FOREIGN)
         || line.contains("/srv/foreign")
         || line == "dm banger-x"
-        || line == "link tap-pool-1"
+        || line == "link tap-pool-900"
 }
