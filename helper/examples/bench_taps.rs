@@ -30,6 +30,9 @@ use tokio::runtime::{Builder, Runtime};
 const TAPS: u16 = 64;
 const PARALLEL: u8 = 16;
 
+/// A way to come to taps, and how long it took.
+type Way = &'static dyn Fn(&Bench) -> Duration;
+
 fn main() {
     let rounds = std::env::args().nth(1).map_or(7, |n| n.parse().unwrap());
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run this as root");
@@ -53,7 +56,7 @@ fn main() {
         netlink,
         bridge: link.index,
     };
-    let ways: [(&str, &dyn Fn(&Bench) -> Duration); 10] = [
+    let ways: [(&str, Way); 10] = [
         ("VMs' taps, bare loop", &|b| b.bare("bgr", Some(uid(1)))),
         ("VMs' taps, one after another", &|b| b.cold(1)),
         ("VMs' taps, 16 at once", &|b| b.cold(PARALLEL.into())),

@@ -110,16 +110,13 @@ pub fn admit_with_trash(
     }
     let mut claims = claims::Claims::of(before);
     for document in vms {
-        vm::admit(
-            document,
-            &declared,
+        let basis = vm::Basis {
+            declared: &declared,
             shelf,
             rules,
-            &mut claims,
-            &mut admission,
-            mint,
             now,
-        );
+        };
+        vm::admit(document, basis, &mut claims, &mut admission, mint);
     }
     admission.note_changes(before);
     admission

@@ -15,16 +15,30 @@ use crate::problem::Problem;
 use crate::trash::Shelf;
 use crate::validate::{Body, Validated};
 
+/// What every document of one read is admitted by.
+#[derive(Clone, Copy)]
+pub(super) struct Basis<'a> {
+    /// Everything that the read declares.
+    pub(super) declared: &'a BTreeSet<(Kind, Name)>,
+    /// VMs that can be had back.
+    pub(super) shelf: &'a Shelf,
+    pub(super) rules: &'a Rules,
+    pub(super) now: Timestamp,
+}
+
 pub(super) fn admit(
     document: &Validated,
-    declared: &BTreeSet<(Kind, Name)>,
-    shelf: &Shelf,
-    rules: &Rules,
+    basis: Basis<'_>,
     claims: &mut Claims,
     admission: &mut Admission,
     mint: &mut dyn FnMut() -> VmUid,
-    now: Timestamp,
 ) {
+    let Basis {
+        declared,
+        shelf,
+        rules,
+        now,
+    } = basis;
     let Body::VirtualMachine(written) = &document.body else {
         return;
     };
