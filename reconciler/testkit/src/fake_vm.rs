@@ -16,7 +16,7 @@ pub(crate) struct FakeVm {
     pub(crate) booted: bool,
     pub(crate) jail: bool,
     pub(crate) exit: Option<Exit>,
-    tap: bool,
+    pub(crate) tap: bool,
     base: Option<(LoopNumber, ImageDigest)>,
     cow: Option<LoopNumber>,
     work: Option<LoopNumber>,
