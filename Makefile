@@ -1,5 +1,5 @@
 # Every target calls one program; see CONTRIBUTING.md.
-.PHONY: help demo test build lint smoke bench host-up host-shell host-down install
+.PHONY: help demo test build lint smoke bench bench-taps host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -22,6 +22,9 @@ smoke: ## the end-to-end scenarios alone
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host
 	cargo run -q --release -p banger-e2e --bin bench_diff
+
+bench-taps: ## 64 taps in parallel, one by one and in a bare loop; as root
+	cargo run -q --release -p banger-helper --example bench_taps
 
 host-up: ## boot the disposable host
 	cargo run -q -p banger-e2e --bin host -- up
