@@ -1,6 +1,6 @@
 # Every target calls one program; see CONTRIBUTING.md.
 BUILT := $(or $(CARGO_TARGET_DIR),target)
-.PHONY: help demo test build lint smoke chaos soak bench host-up host-shell host-down install
+.PHONY: help demo test build lint smoke chaos soak bench bench-taps host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -31,6 +31,9 @@ soak: ## hours of it: 100 kills and 10 power cuts
 bench: ## `banger diff` over 1,000 VMs on the simulated host
 	cargo build -q --release --bins
 	cargo run -q --release --bin bench_diff
+
+bench-taps: ## 64 taps in parallel, one by one and in a bare loop; as root
+	cargo run -q --release -p banger-helper --example bench_taps
 
 host-up: ## boot the disposable host
 	tests/e2e/host up

@@ -30,8 +30,8 @@ use tokio::runtime::{Builder, Runtime};
 const TAPS: u16 = 64;
 const PARALLEL: u8 = 16;
 
-/// A way to come to taps, and how long it took.
-type Way = &'static dyn Fn(&Bench) -> Duration;
+/// Makes the taps, and answers how long that took.
+type Way = fn(&Bench) -> Duration;
 
 fn main() {
     let rounds = std::env::args().nth(1).map_or(7, |n| n.parse().unwrap());
@@ -57,16 +57,16 @@ fn main() {
         bridge: link.index,
     };
     let ways: [(&str, Way); 10] = [
-        ("VMs' taps, bare loop", &|b| b.bare("bgr", Some(uid(1)))),
-        ("VMs' taps, one after another", &|b| b.cold(1)),
-        ("VMs' taps, 16 at once", &|b| b.cold(PARALLEL.into())),
-        ("pool, bare loop", &|b| b.bare("tap-pool-", None)),
-        ("pool, one after another", &|b| b.pool(1)),
-        ("pool, 4 at once", &|b| b.pool(4)),
-        ("pool, 16 at once", &|b| b.pool(PARALLEL)),
-        ("VMs' taps, warm, 16 at once", &|b| b.warm(PARALLEL.into())),
-        ("given back, deleted", &|b| b.back(false)),
-        ("given back, kept", &|b| b.back(true)),
+        ("VMs' taps, bare loop", |b| b.bare("bgr", Some(uid(1)))),
+        ("VMs' taps, one after another", |b| b.cold(1)),
+        ("VMs' taps, 16 at once", |b| b.cold(PARALLEL.into())),
+        ("pool, bare loop", |b| b.bare("tap-pool-", None)),
+        ("pool, one after another", |b| b.pool(1)),
+        ("pool, 4 at once", |b| b.pool(4)),
+        ("pool, 16 at once", |b| b.pool(PARALLEL)),
+        ("VMs' taps, warm, 16 at once", |b| b.warm(PARALLEL.into())),
+        ("given back, deleted", |b| b.back(false)),
+        ("given back, kept", |b| b.back(true)),
     ];
     // The ways take turns, so that the machine's moods hit them alike.
     let mut times = vec![Vec::new(); ways.len()];

@@ -353,7 +353,9 @@ fn a_batch_that_fails_as_a_whole_ends_the_warm_up() {
             (0, 4),
             "one batch, not sixteen"
         );
-        assert_eq!(names(), before, "nothing is left of it");
+        // A program that another test starts has our descriptors until its exec.
+        let gone = (0..100).any(|_| names() == before);
+        assert!(gone, "nothing is left of it");
         run("ip", &["link", "delete", "br-test"]);
         bench.changed(&Request::EnsureBridge {}, &[]);
         bench.changed(&ensure(2, 4), &[]);

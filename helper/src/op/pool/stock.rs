@@ -157,10 +157,9 @@ impl Stock {
 
     /// Holds an interface; `None` while somebody else does.
     pub fn hold(&self, index: u32) -> Option<Held<'_>> {
-        self.state()
-            .held
-            .insert(index)
-            .then_some(Held { stock: self, index })
+        let new = self.state().held.insert(index);
+        // Lazily: to make one and drop it would let go of the other's.
+        new.then(|| Held { stock: self, index })
     }
 
     /// Counts taps that were made, and those that could not be.
