@@ -172,6 +172,13 @@ pub(crate) fn steady(vms: Vec<Object>) -> impl Fn(&Request) -> Vec<Response> + S
             let names: Vec<&str> = vms.iter().map(|vm| vm.metadata.name.as_str()).collect();
             synced(&names)
         }
+        Request::Inventory {} => vec![response(json!({
+            "response": "inventory", "report": {"items": [], "unknown": [], "adoption": null},
+        }))],
+        Request::Collect { .. } => vec![response(json!({
+            "response": "collected",
+            "collected": {"dryRun": false, "removed": [], "left": []},
+        }))],
         Request::Events { .. }
         | Request::Power { .. }
         | Request::Confirm { .. }
