@@ -49,10 +49,6 @@ fn orphans(intents: &Intents, observed: &Observed) -> BTreeSet<Slot> {
     if !runs {
         return BTreeSet::new();
     }
-    let known: BTreeSet<_> = intents
-        .vms
-        .values()
-        .map(|vm| vm.allocation.slot)
-        .collect();
+    let known: BTreeSet<_> = intents.vms.values().map(|vm| vm.allocation.slot).collect();
     now.difference(&known).copied().collect()
 }

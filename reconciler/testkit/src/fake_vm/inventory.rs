@@ -34,7 +34,10 @@ impl FakeVm {
             });
         }
         let loops = [
-            (DiskRole::Base, self.base.as_ref().map(|(device, _)| *device)),
+            (
+                DiskRole::Base,
+                self.base.as_ref().map(|(device, _)| *device),
+            ),
             (DiskRole::Cow, self.cow),
             (DiskRole::Work, self.work),
         ];
