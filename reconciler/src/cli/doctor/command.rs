@@ -19,7 +19,7 @@ pub(in crate::cli) struct Doctor {
     #[arg(short, long, value_enum)]
     output: Option<Format>,
     /// What the microVM check runs itself with, in a process of its own.
-    #[arg(long, hide = true, exclusive = true)]
+    #[arg(long, hide = true)]
     run_microvm: bool,
 }
 
