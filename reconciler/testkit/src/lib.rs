@@ -4,8 +4,11 @@
 mod fake_host;
 mod fake_vm;
 mod faults;
+mod foreign;
 pub mod generate;
 pub mod read;
+mod section;
 
 pub use fake_host::FakeHost;
-pub use faults::{Fault, Faults, When};
+pub use faults::{Fault, Faults, Site, Trouble, When, heard};
+pub use section::Section;
