@@ -1,7 +1,8 @@
 //! The intents as they are in the store, and the only way to change them.
 //!
 //! Guarantees: memory never runs ahead of the disk: a change is seen by others
-//! only once it is durable. Changes are made one at a time, under the one lock
+//! only once it is durable; nor does it stay behind after a write that failed.
+//! Changes are made one at a time, under the one lock
 //! here; nothing but the store is awaited while it is held.
 
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ impl Ledger {
             (&after.intents, &after.sources),
         );
         batch.events = events;
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         *state = after;
         Ok(answer)
     }
@@ -96,7 +97,7 @@ impl Ledger {
                 changed = Some(vm);
             }
         }
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         if let Some(vm) = changed {
             Arc::make_mut(&mut state.intents).vms.insert(uid, vm);
         }
@@ -127,7 +128,7 @@ impl Ledger {
                 changed = Some(image);
             }
         }
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         if let Some(image) = changed {
             Arc::make_mut(&mut state.intents).images.insert(uid, image);
         }
@@ -142,7 +143,7 @@ impl Ledger {
             events,
             ..Batch::default()
         };
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         let intents = Arc::make_mut(&mut state.intents);
         intents.vms.remove(&uid);
         intents.images.remove(&uid);
@@ -165,7 +166,7 @@ impl Ledger {
         let mut batch =
             Batch::between((&state.intents, &state.sources), (&intents, &state.sources));
         batch.boot_id = Some(boot_id.to_owned());
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         state.intents = Arc::new(intents);
         Ok(())
     }
@@ -192,6 +193,22 @@ impl Ledger {
         // Subscribed first, so that none falls in between.
         let follow = self.events.subscribe();
         Ok((self.store.events(object).await?, follow))
+    }
+
+    /// Writes rows. A write that failed may be on the disk all the same, its
+    /// answer lost; to go on from what memory says would then mint a second
+    /// uid for a name that has one. So what the disk says holds.
+    async fn commit_rows(&self, state: &mut State, batch: Batch) -> Result<(), StoreError> {
+        let written = self.commit(batch).await;
+        if written.is_err()
+            && let Ok((intents, sources)) = self.store.objects().await
+        {
+            *state = State {
+                intents: Arc::new(intents),
+                sources: Arc::new(sources),
+            };
+        }
+        written
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
