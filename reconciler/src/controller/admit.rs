@@ -66,7 +66,10 @@ impl<H: Host> Controller<H> {
     /// accepted document became.
     pub(super) async fn admit(&mut self, reading: &Reading) -> Result<Vec<Admitted>, StoreError> {
         let now_ms = self.clock.now_ms();
-        let (vanish, rules) = (&mut self.vanish, &self.settings.rules);
+        // What vanished counts only once that is saved: a write that fails over
+        // and over must not look like a mass of deletions.
+        let mut vanish = self.vanish.clone();
+        let rules = &self.settings.rules;
         let known = &self.latest;
         let (latest, admitted) = self
             .ledger
@@ -100,6 +103,7 @@ impl<H: Host> Controller<H> {
                 (next, events, (latest, admitted))
             })
             .await?;
+        self.vanish = vanish;
         self.latest = latest;
         Ok(admitted)
     }

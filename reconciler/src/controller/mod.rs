@@ -27,6 +27,8 @@ mod publish;
 mod run;
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 pub use ask::{Ask, Confirm, Handle, Refusal, Synced};
