@@ -1,6 +1,7 @@
 //! A host in memory, for tests, for benchmarks, and for people who want to try
 //! banger without privileges (`bangerd --sim`).
 
+pub mod conformance;
 mod fake_host;
 mod fake_vm;
 mod faults;
