@@ -16,7 +16,7 @@ use banger_core::effect;
 use banger_core::intent::{Deletion, Intents, PowerOverride};
 use banger_core::observed::{Instance, Observed};
 use banger_core::outcome::{self, Moment};
-use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan, Why, wants_to_run};
+use banger_core::plan::{self, Clock, ImageStep, Plan, Step, Verb, VmPlan, Why, wants_to_run};
 use banger_core::reading::{FileReading, Reading};
 use banger_core::seam::VmRef;
 use banger_core::vanish::{Vanish, Vanished};
@@ -81,6 +81,8 @@ struct World {
     /// Names whose document was there, in whatever form, at the last pass too.
     kept: BTreeMap<String, VmUid>,
     happened: VecDeque<String>,
+    /// How often each thing came about: a history that does nothing proves nothing.
+    counted: BTreeMap<&'static str, u64>,
 }
 
 impl Drop for World {
@@ -110,6 +112,7 @@ impl World {
             boot_id: String::new(),
             kept: BTreeMap::new(),
             happened: VecDeque::new(),
+            counted: BTreeMap::new(),
         }
     }
 
@@ -190,8 +193,13 @@ impl World {
         plan
     }
 
+    fn count(&mut self, what: &'static str) {
+        *self.counted.entry(what).or_default() += 1;
+    }
+
     /// Another daemon: what isn't durable is forgotten.
     fn crash(&mut self) {
+        self.count("crash");
         self.host.faults().revive();
         self.vanish = Vanish::default();
     }
@@ -239,10 +247,18 @@ impl World {
             boot_id: self.boot_id.clone(),
             boot_ms: self.boot_ms,
         };
+        self.count(match action.verb {
+            Verb::Teardown => "teardown",
+            Verb::Demote => "demote",
+            Verb::Stop => "stop",
+            Verb::Create => "create",
+            Verb::Update => "update",
+        });
         for step in &action.steps {
             let vm = self.intents.vms[&action.uid].clone();
             match step {
                 Step::TrashDisk { .. } => {
+                    self.count("replaced disk");
                     assert!(
                         !vm.confirmations.is_empty(),
                         "{step:?} unconfirmed: {vm:#?}"
@@ -276,6 +292,7 @@ impl World {
                 }
                 Err(_) => {
                     outcome::after_failure(&mut vm.error, self.boot_ms);
+                    self.count("failed step");
                     return;
                 }
             }
@@ -567,6 +584,7 @@ fn random_histories_lose_nothing_and_leak_nothing() {
     println!("BANGER_SEED={seed}");
     let began = Instant::now();
     let mut done = 0;
+    let mut counted = BTreeMap::new();
     while done < steps {
         let mut world = World::new(seed.wrapping_add(done));
         let length = LENGTH.min(steps - done);
@@ -575,6 +593,21 @@ fn random_histories_lose_nothing_and_leak_nothing() {
         }
         world.calm();
         done += length;
+        for (what, times) in std::mem::take(&mut world.counted) {
+            *counted.entry(what).or_insert(0) += times;
+        }
     }
+    for what in [
+        "create",
+        "teardown",
+        "demote",
+        "stop",
+        "replaced disk",
+        "failed step",
+        "crash",
+    ] {
+        assert!(counted.contains_key(what), "no {what} in {counted:?}");
+    }
+    println!("{counted:?}");
     println!("{done} steps in {:?}, 0 violations", began.elapsed());
 }
