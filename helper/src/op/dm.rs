@@ -112,7 +112,8 @@ pub async fn devices() -> Result<Vec<Device>, Failure> {
         "-o",
         columns,
     ];
-    Ok(table::devices(&Dmsetup.run(&args, "").await?))
+    table::devices(&Dmsetup.run(&args, "").await?)
+        .map_err(|line| Failure::refused("dmsetup info", format!("it printed `{line}`")))
 }
 
 /// Every dm device of the host, with tables and states.

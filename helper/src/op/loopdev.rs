@@ -153,9 +153,7 @@ pub async fn remove(uid: VmUid, role: DiskRole, device: LoopNumber) -> Done {
     .await?;
     // The kernel has no event for the last close of a block device.
     let gone = async {
-        while bound(device)
-            && blocking("LOOP_GET_STATUS64", move || status(device)).await? == Some(found)
-        {
+        while blocking("LOOP_GET_STATUS64", move || status(device)).await? == Some(found) {
             tokio::time::sleep(STEP).await;
         }
         Ok(Outcome::Changed(Handle::None))
@@ -176,7 +174,6 @@ pub fn tagged() -> Result<Vec<Tagged>, Failure> {
             .to_str()
             .and_then(|n| n.strip_prefix("loop")?.parse().ok());
         if let Some(device) = number.map(LoopNumber)
-            && bound(device)
             && let Some(tagged) = status(device)?
         {
             found.push(tagged);
@@ -195,7 +192,7 @@ pub fn of(uid: VmUid, role: DiskRole) -> Result<Option<Tagged>, Failure> {
 
 /// The tag on one device; `None` where it is unbound or not ours.
 pub fn status(device: LoopNumber) -> Result<Option<Tagged>, Failure> {
-    if !bound(device) {
+    if !bound(device)? {
         return Ok(None);
     }
     read(&open(device)?, device)
@@ -292,8 +289,11 @@ fn open(device: LoopNumber) -> Result<File, Failure> {
 }
 
 /// Whether the device has a backing file, without opening it.
-fn bound(device: LoopNumber) -> bool {
-    Path::new(&format!("/sys/block/loop{}/loop", device.0)).exists()
+fn bound(device: LoopNumber) -> Result<bool, Failure> {
+    let path = format!("/sys/block/loop{}/loop", device.0);
+    Path::new(&path)
+        .try_exists()
+        .map_err(|e| Failure::os("stat", path, e))
 }
 
 fn holders(device: LoopNumber) -> Result<bool, Failure> {

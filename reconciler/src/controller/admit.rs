@@ -79,7 +79,10 @@ impl<H: Host> Controller<H> {
         let ran_ms = self.ran_ms;
         let forgotten = self.ledger.state().await.forgotten;
         let found = self.host.trash().await;
-        let (vanish, rules) = (&mut self.vanish, &self.settings.rules);
+        // What vanished counts only once that is saved: a write that fails over
+        // and over must not look like a mass of deletions.
+        let mut vanish = self.vanish.clone();
+        let rules = &self.settings.rules;
         let known = &self.latest;
         let decided = self
             .ledger
@@ -121,6 +124,7 @@ impl<H: Host> Controller<H> {
             })
             .await?;
         Ok(decided.map(|(latest, admitted)| {
+            self.vanish = vanish;
             self.latest = latest;
             admitted
         }))

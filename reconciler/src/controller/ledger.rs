@@ -1,7 +1,8 @@
 //! The intents as they are in the store, and the only way to change them.
 //!
 //! Guarantees: memory never runs ahead of the disk: a change is seen by others
-//! only once it is durable. Changes are made one at a time, under the one lock
+//! only once it is durable; nor does it stay behind after a write that failed.
+//! Changes are made one at a time, under the one lock
 //! here; nothing but the store is awaited while it is held.
 
 use std::collections::BTreeMap;
@@ -81,7 +82,7 @@ impl Ledger {
         batch.running_ms = counted.then_some(after.running_ms);
         let moved = after.trash != state.trash;
         batch.trash = moved.then(|| Arc::clone(&after.trash));
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         *state = after;
         Ok(answer)
     }
@@ -110,7 +111,7 @@ impl Ledger {
                 changed = Some(vm);
             }
         }
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         if let Some(vm) = changed {
             Arc::make_mut(&mut state.intents).vms.insert(uid, vm);
         }
@@ -141,7 +142,7 @@ impl Ledger {
                 changed = Some(image);
             }
         }
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         if let Some(image) = changed {
             Arc::make_mut(&mut state.intents).images.insert(uid, image);
         }
@@ -156,7 +157,7 @@ impl Ledger {
             events,
             ..Batch::default()
         };
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         state.forgotten += 1;
         let intents = Arc::make_mut(&mut state.intents);
         intents.vms.remove(&uid);
@@ -180,7 +181,7 @@ impl Ledger {
         let mut batch =
             Batch::between((&state.intents, &state.sources), (&intents, &state.sources));
         batch.boot_id = Some(boot_id.to_owned());
-        self.commit(batch).await?;
+        self.commit_rows(&mut state, batch).await?;
         state.intents = Arc::new(intents);
         Ok(())
     }
@@ -207,6 +208,25 @@ impl Ledger {
         // Subscribed first, so that none falls in between.
         let follow = self.events.subscribe();
         Ok((self.store.events(object).await?, follow))
+    }
+
+    /// Writes rows. A write that failed may be on the disk all the same, its
+    /// answer lost; to go on from what memory says would then mint a second
+    /// uid for a name that has one. So what the disk says holds.
+    async fn commit_rows(&self, state: &mut State, batch: Batch) -> Result<(), StoreError> {
+        let written = self.commit(batch).await;
+        if written.is_err()
+            && let Ok((intents, sources)) = self.store.objects().await
+        {
+            *state = State {
+                intents: Arc::new(intents),
+                sources: Arc::new(sources),
+                // A row may have gone.
+                forgotten: state.forgotten + 1,
+                ..state.clone()
+            };
+        }
+        written
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {

@@ -32,6 +32,8 @@ mod run;
 mod trash;
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 pub use ask::{Ask, Confirm, Handle, Refusal, Synced};

@@ -69,10 +69,23 @@ impl StateFiles {
 }
 
 fn vm(layout: &Layout, uid: VmUid) -> VmFiles {
-    VmFiles {
-        cow: file(&layout.cow(uid)),
-        work: file(&layout.work(uid)),
-        leaving: layout.leaving(uid).exists(),
+    let leaving = layout.leaving(uid);
+    match leaving.try_exists() {
+        Ok(leaving) => VmFiles {
+            cow: file(&layout.cow(uid)),
+            work: file(&layout.work(uid)),
+            leaving,
+        },
+        // An announced end must not be taken for a crash: nothing of this VM
+        // is decided until its directory can be read.
+        Err(error) => {
+            let why = format!("{}: {error}", leaving.display());
+            VmFiles {
+                cow: Presence::Unknown(why.clone()),
+                work: Presence::Unknown(why),
+                leaving: false,
+            }
+        }
     }
 }
 

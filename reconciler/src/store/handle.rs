@@ -1,10 +1,13 @@
 //! The open database. SQLite blocks, the daemon doesn't: every call runs on a
 //! thread of the runtime's blocking pool.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_core::api::{Kind, Name};
+use banger_core::intent::Intents;
+use banger_protocol::VmUid;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
@@ -20,6 +23,9 @@ use crate::wire::response::Event;
 pub struct Store {
     // The connection before the lock: fields are dropped in this order.
     open: Arc<(Mutex<Connection>, Lock)>,
+    /// Where a test makes writes fail.
+    #[cfg(test)]
+    pub(crate) faults: Option<banger_testkit::Faults>,
 }
 
 impl Store {
@@ -29,7 +35,12 @@ impl Store {
         let lock = Lock::take(state_dir)?;
         let (connection, loaded) = open::open(&state_dir.join(DATABASE))?;
         let open = Arc::new((Mutex::new(connection), lock));
-        Ok((Self { open }, loaded))
+        let store = Self {
+            open,
+            #[cfg(test)]
+            faults: None,
+        };
+        Ok((store, loaded))
     }
 
     /// Writes a batch in one transaction; it is durable when this answers.
@@ -38,9 +49,23 @@ impl Store {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        #[cfg(test)]
+        let site = batch.site();
+        #[cfg(test)]
+        let fault = super::fault::before(self.faults.as_ref(), &site).await?;
         let now = Timestamp::now();
-        self.with(move |connection| commit(connection, &batch, now))
-            .await
+        let written = self
+            .with(move |connection| commit(connection, &batch, now))
+            .await;
+        #[cfg(test)]
+        super::fault::after(self.faults.as_ref(), &site, fault).await?;
+        written
+    }
+
+    /// All objects as they are on the disk, and the file that each was last
+    /// declared in.
+    pub async fn objects(&self) -> Result<(Intents, BTreeMap<VmUid, PathBuf>), StoreError> {
+        self.with(|connection| Ok(object::load(connection)?)).await
     }
 
     /// Events, oldest first; of one object, or all.

@@ -15,6 +15,8 @@ mod batch;
 mod condition;
 mod error;
 mod event;
+#[cfg(test)]
+mod fault;
 mod handle;
 mod host;
 mod lock;

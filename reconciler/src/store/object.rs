@@ -80,6 +80,15 @@ impl From<rusqlite::Error> for LoadError {
     }
 }
 
+impl From<LoadError> for StoreError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Sqlite(error) => Self::Sqlite(error),
+            LoadError::Json(_, error) => Self::Json(error),
+        }
+    }
+}
+
 /// All rows, and the file that each was last declared in.
 pub(super) fn load(
     connection: &Connection,

@@ -1,14 +1,19 @@
 //! A host in memory behind the seam.
+//!
+//! Guarantees: it keeps the kernel's own rules (see [`crate::fake_vm`]); each
+//! call can fail, hang, or be the daemon's last ([`Faults`]); each section of
+//! an observation can be unknown on its own; what others keep on the host
+//! ([`crate::foreign`]) takes numbers and names away, as it does in earnest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_core::api::Quantity;
-use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
+use banger_core::intent::{ImageDigest, ImageIntent, Imported, Intents, VmIntent};
 use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
-use banger_core::plan::{HostStep, Step};
+use banger_core::plan::{HostStep, Step, wants_to_run};
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, TapPool};
@@ -17,13 +22,16 @@ use tokio::sync::Notify;
 
 use crate::extras::Extras;
 use crate::fake_vm::{FakeVm, Numbers};
-use crate::faults::{Fault, Faults, When};
+use crate::faults::{Fault, Faults, Trouble, heard};
+use crate::foreign::Foreign;
+use crate::section::Section;
 
 /// A host in memory. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    faults: Faults,
 }
 
 #[derive(Debug)]
@@ -37,8 +45,13 @@ struct State {
     images: BTreeSet<ImageDigest>,
     memory: u64,
     numbers: Numbers,
-    faults: Faults,
     extras: Extras,
+    foreign: Foreign,
+    /// What `foreign` must be as long as nobody but others touched it.
+    kept: Foreign,
+    blind: BTreeSet<Section>,
+    all_blind: bool,
+    disk_full: bool,
 }
 
 impl Default for State {
@@ -53,8 +66,12 @@ impl Default for State {
             images: BTreeSet::new(),
             memory: 1 << 50,
             numbers: Numbers::default(),
-            faults: Faults::default(),
             extras: Extras::default(),
+            foreign: Foreign::default(),
+            kept: Foreign::default(),
+            blind: BTreeSet::new(),
+            all_blind: false,
+            disk_full: false,
         }
     }
 }
@@ -87,14 +104,19 @@ impl FakeHost {
         self.state().memory = bytes;
     }
 
-    /// Plans a fault.
+    /// The faults to come, and the calls so far.
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Plans a fault at a step.
     pub fn add_fault(&self, fault: Fault) {
-        self.state().faults.add(fault);
+        self.faults.add(fault);
     }
 
     /// Makes every probe fail, or work again.
     pub fn fail_observations(&self, fail: bool) {
-        self.state().faults.fail_observations(fail);
+        self.state().all_blind = fail;
         self.changed.notify_one();
     }
 
@@ -114,9 +136,73 @@ impl FakeHost {
         }
     }
 
+    /// Makes one section unknown, or known again.
+    pub fn fail_section(&self, section: Section, fail: bool) {
+        let mut state = self.state();
+        if fail {
+            state.blind.insert(section);
+        } else {
+            state.blind.remove(&section);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Fills the state directory's file system, or frees it.
+    pub fn fill_disk(&self, full: bool) {
+        self.state().disk_full = full;
+    }
+
     /// How many steps there have been.
     pub fn calls(&self) -> u64 {
-        self.state().faults.calls()
+        self.faults.steps()
+    }
+
+    /// Kills a VM's VMM and gives its pid to a process of somebody else's.
+    pub fn recycle_pid(&self, uid: VmUid) -> bool {
+        let mut state = self.state();
+        let process = state.vms.get(&uid).and_then(|vm| vm.process);
+        let Some(process) = process else { return false };
+        drop(state);
+        self.kill_vmm(uid);
+        state = self.state();
+        state.foreign.run(process.pid);
+        state.kept.run(process.pid);
+        true
+    }
+
+    /// Whether everything that others keep on the host is as they left it.
+    pub fn decoys_untouched(&self) -> bool {
+        let state = self.state();
+        state.foreign == state.kept
+    }
+
+    /// What the host holds although these intents don't call for it, in words.
+    pub fn leaks(&self, intents: &Intents) -> Vec<String> {
+        let state = self.state();
+        let mut leaks = Vec::new();
+        for (uid, vm) in &state.vms {
+            match intents.vms.get(uid) {
+                None if !vm.is_gone() => leaks.push(format!("{uid} is unknown: {vm:?}")),
+                Some(intent) if !wants_to_run(intent) && !vm.is_off() => {
+                    leaks.push(format!("{} is off: {vm:?}", intent.name()));
+                }
+                _ => {}
+            }
+        }
+        let needed: BTreeSet<&ImageDigest> = intents
+            .images
+            .values()
+            .filter_map(|image| image.imported.as_ref())
+            .map(|imported| &imported.digest)
+            .chain(intents.vms.values().filter_map(|vm| vm.image.as_ref()))
+            .collect();
+        for digest in &state.images {
+            if !needed.contains(digest) {
+                leaks.push(format!("image {} is nobody's", digest.0));
+            }
+        }
+        leaks
     }
 
     /// Kills a VM's VMM; answers whether one ran.
@@ -153,6 +239,8 @@ impl FakeHost {
         state.nat = None;
         state.pool = TapPool::default();
         state.vms.values_mut().for_each(FakeVm::reboot);
+        state.foreign.reboot();
+        state.kept.reboot();
     }
 
     /// Puts things on the host that are nobody's VM: decoys, leftovers.
@@ -179,84 +267,118 @@ impl FakeHost {
         self.state().images.contains(digest)
     }
 
+    fn call<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&mut State) -> Result<T, StepError>,
+    ) -> Result<Result<T, StepError>, Trouble> {
+        let when = self.faults.enter(name, true)?;
+        let done = work(&mut self.state());
+        self.faults.leave(name, when)?;
+        Ok(done)
+    }
+
+    fn vm_step_call(&self, vm: &VmRef, step: &Step) -> Result<Result<(), StepError>, Trouble> {
+        self.call(&step.describe(), |state| {
+            let writes = matches!(step, Step::MakeRootDisk { .. } | Step::MakeWorkDisk { .. });
+            if writes && state.disk_full {
+                return Err(no_space(&step.describe()));
+            }
+            let State {
+                vms,
+                numbers,
+                foreign,
+                pool,
+                ..
+            } = state;
+            numbers.ticks += 1;
+            let here = vms.entry(vm.uid()).or_default();
+            let had_tap = here.tap;
+            here.step(vm, step, numbers, foreign)?;
+            match (had_tap, here.tap) {
+                (false, true) => pool.warm = pool.warm.saturating_sub(1),
+                (true, false) if pool.warm < size(*pool) => pool.warm += 1,
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn host_step_call(&self, step: &HostStep) -> Result<Result<(), StepError>, Trouble> {
+        let name = match step {
+            HostStep::EnsureBridge => "making the bridge",
+            HostStep::EnsureNat { .. } => "making the NAT table",
+            HostStep::EnsurePool { .. } => "filling the tap pool",
+        };
+        self.call(name, |state| {
+            match step {
+                HostStep::EnsureBridge => state.bridge = true,
+                HostStep::EnsureNat { guests } => state.nat = Some(guests.clone()),
+                HostStep::EnsurePool { size, .. } => {
+                    if state.pool_fails {
+                        state.pool.failed += 1;
+                        return Err(StepError::transient("injected: out of taps"));
+                    }
+                    if !state.bridge && size.get() > 0 {
+                        return Err(StepError::transient("ENODEV: no bridge"));
+                    }
+                    let pool = &mut state.pool;
+                    let wanted = u32::from(size.get());
+                    pool.created += u64::from(wanted.saturating_sub(pool.warm));
+                    pool.size = Some(*size);
+                    pool.warm = wanted;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn import_call(&self, image: &ImageIntent) -> Result<Result<Imported, StepError>, Trouble> {
+        self.call("importing an image", |state| {
+            if state.disk_full {
+                return Err(no_space("importing an image"));
+            }
+            let mut hasher = DefaultHasher::new();
+            format!("{:?}", image.spec).hash(&mut hasher);
+            let digest = ImageDigest(format!("{:016x}", hasher.finish()).repeat(4));
+            state.images.insert(digest.clone());
+            Ok(Imported {
+                generation: image.generation,
+                digest,
+                rootfs: Quantity::from_mib(512),
+            })
+        })
+    }
+
+    fn remove_image_call(&self, digest: &ImageDigest) -> Result<Result<(), StepError>, Trouble> {
+        self.call("removing an image", |state| {
+            let over = |vm: &FakeVm| vm.lies_over() == Some(digest);
+            if state.vms.values().any(over) {
+                return Err(StepError::transient("EBUSY: a loop device holds the image"));
+            }
+            state.images.remove(digest);
+            Ok(())
+        })
+    }
+
     /// Does a step now; what [`Host::vm_step`] does.
     pub fn do_vm_step(&self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
-        let mut state = self.state();
-        let fault = state.faults.next();
-        let fail =
-            |when: &str| StepError::transient(format!("injected: {} ({when})", step.describe()));
-        if fault == Some(When::Before) {
-            return Err(fail("before"));
-        }
-        let State {
-            vms, numbers, pool, ..
-        } = &mut *state;
-        numbers.ticks += 1;
-        let vm_here = vms.entry(vm.uid()).or_default();
-        let had_tap = vm_here.tap;
-        vm_here.step(vm, step, numbers)?;
-        match (had_tap, vm_here.tap) {
-            (false, true) => pool.warm = pool.warm.saturating_sub(1),
-            (true, false) if pool.warm < size(*pool) => pool.warm += 1,
-            _ => {}
-        }
-        match fault {
-            Some(When::After) => Err(fail("after")),
-            _ => Ok(()),
-        }
+        at_once(self.vm_step_call(vm, step))
     }
 
     /// Does a step of the host now.
     pub fn do_host_step(&self, step: &HostStep) -> Result<(), StepError> {
-        let mut state = self.state();
-        let fault = state.faults.next();
-        if fault == Some(When::Before) {
-            return Err(StepError::transient("injected (before)"));
-        }
-        match step {
-            HostStep::EnsureBridge => state.bridge = true,
-            HostStep::EnsureNat { guests } => state.nat = Some(guests.clone()),
-            HostStep::EnsurePool { size, .. } => {
-                if state.pool_fails {
-                    state.pool.failed += 1;
-                    return Err(StepError::transient("injected: out of taps"));
-                }
-                if !state.bridge && size.get() > 0 {
-                    return Err(StepError::transient("ENODEV: no bridge"));
-                }
-                let pool = &mut state.pool;
-                let wanted = u32::from(size.get());
-                pool.created += u64::from(wanted.saturating_sub(pool.warm));
-                pool.size = Some(*size);
-                pool.warm = wanted;
-            }
-        }
-        match fault {
-            Some(When::After) => Err(StepError::transient("injected (after)")),
-            _ => Ok(()),
-        }
+        at_once(self.host_step_call(step))
     }
 
     /// Imports now.
     pub fn do_import(&self, image: &ImageIntent) -> Result<Imported, StepError> {
-        let mut state = self.state();
-        let fault = state.faults.next();
-        if fault == Some(When::Before) {
-            return Err(StepError::transient("injected: import (before)"));
-        }
-        let mut hasher = DefaultHasher::new();
-        format!("{:?}", image.spec).hash(&mut hasher);
-        let digest = ImageDigest(format!("{:016x}", hasher.finish()).repeat(4));
-        state.images.insert(digest.clone());
-        if fault == Some(When::After) {
-            return Err(StepError::transient("injected: import (after)"));
-        }
-        let rootfs = Quantity::from_mib(512);
-        Ok(Imported {
-            generation: image.generation,
-            digest,
-            rootfs,
-        })
+        at_once(self.import_call(image))
+    }
+
+    /// Removes an image now.
+    pub fn do_remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
+        at_once(self.remove_image_call(digest))
     }
 
     /// Everything that is there now.
@@ -264,18 +386,8 @@ impl FakeHost {
         let pool = self.pool();
         let state = self.state();
         let boot_id = format!("00000000-0000-4000-8000-{:012}", state.boot);
-        if state.faults.observations_fail() {
-            let why = "injected: the probe failed";
-            return Observed {
-                boot_id,
-                vms: BTreeMap::new(),
-                elsewhere: ObservedVm::unknown(why),
-                bridge: Presence::Unknown(why.into()),
-                nat: Presence::Unknown(why.into()),
-                pool: Presence::Unknown(why.into()),
-                images: Presence::Unknown(why.into()),
-                trash: Presence::Unknown(why.into()),
-            };
+        if state.all_blind {
+            return nothing_known(boot_id, "injected: the probe failed");
         }
         let presence = |there: bool| {
             if there {
@@ -284,7 +396,7 @@ impl FakeHost {
                 Presence::Absent
             }
         };
-        Observed {
+        let observed = Observed {
             boot_id,
             vms: state
                 .vms
@@ -300,7 +412,41 @@ impl FakeHost {
             pool: Presence::Present(pool),
             images: Presence::Present(state.images.clone()),
             trash: Presence::Present(pinned(&state.trash())),
-        }
+        };
+        Section::blind(&state.blind, observed)
+    }
+}
+
+fn nothing_known(boot_id: String, why: &str) -> Observed {
+    Observed {
+        boot_id,
+        vms: BTreeMap::new(),
+        elsewhere: ObservedVm::unknown(why),
+        bridge: Presence::Unknown(why.into()),
+        nat: Presence::Unknown(why.into()),
+        pool: Presence::Unknown(why.into()),
+        images: Presence::Unknown(why.into()),
+        trash: Presence::Unknown(why.into()),
+    }
+}
+
+fn no_space(what: &str) -> StepError {
+    StepError::transient(format!("{what}: ENOSPC: no space left on device"))
+}
+
+/// An answer for callers that can't wait: no answer is an error, too.
+fn at_once<T>(answer: Result<Result<T, StepError>, Trouble>) -> Result<T, StepError> {
+    match answer {
+        Ok(done) => done,
+        Err(Trouble::Error(message)) => Err(StepError::transient(message)),
+        Err(Trouble::NoAnswer) => Err(StepError::transient("injected: no answer")),
+    }
+}
+
+async fn in_time<T>(answer: Result<Result<T, StepError>, Trouble>) -> Result<T, StepError> {
+    match heard(answer).await {
+        Ok(done) => done,
+        Err(message) => Err(StepError::transient(message)),
     }
 }
 
@@ -309,7 +455,7 @@ impl FakeHost {
     pub fn do_holdings(&self) -> Holdings {
         let boot_id = self.do_observe().boot_id;
         let state = self.state();
-        if state.faults.observations_fail() {
+        if state.all_blind {
             let why = || "injected: the probe failed".to_owned();
             return Holdings {
                 inventory: Err(why()),
@@ -348,15 +494,21 @@ impl Host for FakeHost {
     }
 
     async fn observe(&self, _vms: &[VmIntent]) -> Observed {
-        self.do_observe()
+        let entered = self.faults.enter("observing", false);
+        let seen = self.do_observe();
+        let left = entered.and_then(|when| self.faults.leave("observing", when));
+        match heard(left).await {
+            Ok(()) => seen,
+            Err(why) => nothing_known(seen.boot_id, &why),
+        }
     }
 
     async fn host_step(&self, step: &HostStep) -> Result<(), StepError> {
-        self.do_host_step(step)
+        in_time(self.host_step_call(step)).await
     }
 
     async fn vm_step(&self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
-        self.do_vm_step(vm, step)
+        in_time(self.vm_step_call(vm, step)).await
     }
 
     async fn import(
@@ -365,19 +517,18 @@ impl Host for FakeHost {
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<Imported, StepError> {
         progress(1, 2);
-        let imported = self.do_import(image)?;
+        let imported = in_time(self.import_call(image)).await?;
         progress(2, 2);
         Ok(imported)
     }
 
     async fn remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
-        self.state().images.remove(digest);
-        Ok(())
+        in_time(self.remove_image_call(digest)).await
     }
 
     async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
         let state = self.state();
-        if state.faults.observations_fail() {
+        if state.all_blind {
             return Err(StepError::transient("injected: the probe failed"));
         }
         Ok(Arc::new(state.trash()))

@@ -13,6 +13,8 @@ use banger_protocol::inventory::{Exit, Process};
 use banger_protocol::{DiskRole, LoopNumber, Sectors};
 use jiff::Timestamp;
 
+use crate::foreign::Foreign;
+
 /// One VM's share of the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeVm {
@@ -55,9 +57,13 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    fn number(&mut self) -> u32 {
-        self.next += 1;
-        self.next
+    fn number(&mut self, free: impl Fn(u32) -> bool) -> u32 {
+        loop {
+            self.next += 1;
+            if free(self.next) {
+                return self.next;
+            }
+        }
     }
 }
 
@@ -68,6 +74,11 @@ fn errno(step: &Step, what: &str) -> StepError {
 impl FakeVm {
     /// Nothing is left of it.
     pub(crate) fn is_gone(&self) -> bool {
+        self.is_off() && self.cow_file.is_none() && self.work_file.is_none()
+    }
+
+    /// Nothing of it is left but its disks.
+    pub(crate) fn is_off(&self) -> bool {
         self.process.is_none()
             && !self.jail
             && !self.tap
@@ -75,8 +86,11 @@ impl FakeVm {
             && self.cow.is_none()
             && self.work.is_none()
             && self.root.is_none()
-            && self.cow_file.is_none()
-            && self.work_file.is_none()
+    }
+
+    /// The image that a loop device of it lies over.
+    pub(crate) fn lies_over(&self) -> Option<&ImageDigest> {
+        self.base.as_ref().map(|(_, image)| image)
     }
 
     /// A reboot of the host: files stay, everything in the kernel goes.
@@ -112,6 +126,7 @@ impl FakeVm {
         vm: &VmRef,
         step: &Step,
         numbers: &mut Numbers,
+        foreign: &mut Foreign,
     ) -> Result<(), StepError> {
         match step {
             Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
@@ -134,7 +149,7 @@ impl FakeVm {
             }
             Step::TrashDisk { role } => self.trash(vm, step, *role, numbers)?,
             Step::AttachLoop { role, image } => {
-                self.attach(step, *role, image.as_ref(), numbers)?
+                self.attach(step, *role, image.as_ref(), numbers, foreign)?
             }
             Step::EnsureRoot { size } => {
                 if self.base.is_none() || self.cow.is_none() {
@@ -151,7 +166,7 @@ impl FakeVm {
                     return Err(errno(step, "ENOENT: the root disk or the tap is missing"));
                 }
                 if self.process.is_none() {
-                    let pid = numbers.number() % 32_768 + 2;
+                    let pid = numbers.number(|n| !foreign.has_pid(n));
                     self.process = Some(Process {
                         pid,
                         start_time: numbers.ticks,
@@ -179,7 +194,13 @@ impl FakeVm {
                     return Err(errno(step, "ECONNREFUSED: no agent"));
                 }
             }
-            Step::ShutDownGuest { .. } | Step::KillVmm => self.end("success", 0),
+            Step::ShutDownGuest { .. } | Step::KillVmm => {
+                if let Some(process) = self.process {
+                    // Whoever has the pid gets the signal.
+                    foreign.signal(process.pid);
+                }
+                self.end("success", 0);
+            }
             Step::RemoveVmm => {
                 if self.process.is_some() {
                     return Err(errno(step, "EBUSY: the VMM runs"));
@@ -244,7 +265,7 @@ impl FakeVm {
     ) {
         self.trashed.extend(&disks);
         self.trash.push(Trashed {
-            id: format!("{}-{}", vm.uid(), numbers.number()),
+            id: format!("{}-{}", vm.uid(), numbers.number(|_| true)),
             uid: vm.uid(),
             trashed: Timestamp::now(),
             disk,
@@ -298,7 +319,9 @@ impl FakeVm {
         role: DiskRole,
         image: Option<&ImageDigest>,
         numbers: &mut Numbers,
+        foreign: &Foreign,
     ) -> Result<(), StepError> {
+        let mut device = || LoopNumber(numbers.number(|n| !foreign.has_loop(n)));
         let missing = || errno(step, "ENOENT: the disk is missing");
         match role {
             DiskRole::Base => {
@@ -308,17 +331,16 @@ impl FakeVm {
                         return Err(errno(step, "EBUSY: attached over another image"));
                     }
                     Some(_) => {}
-                    None => self.base = Some((LoopNumber(numbers.number()), image.clone())),
+                    None => self.base = Some((device(), image.clone())),
                 }
             }
             DiskRole::Cow => {
                 self.cow_file.ok_or_else(missing)?;
-                self.cow.get_or_insert_with(|| LoopNumber(numbers.number()));
+                self.cow.get_or_insert_with(device);
             }
             DiskRole::Work => {
                 self.work_file.ok_or_else(missing)?;
-                self.work
-                    .get_or_insert_with(|| LoopNumber(numbers.number()));
+                self.work.get_or_insert_with(device);
             }
         }
         Ok(())

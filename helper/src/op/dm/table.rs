@@ -63,27 +63,35 @@ impl Device {
     }
 }
 
+/// What dmsetup prints where there is nothing to list.
+const NONE: &str = "No devices found";
+
 /// Reads `dmsetup info -c --separator '|' -o name,uuid,major,minor`.
-pub(super) fn devices(text: &str) -> Vec<Device> {
+/// A line that can't be read fails the whole: a device that is left out would
+/// pass for one that isn't there. The error is that line.
+pub(super) fn devices(text: &str) -> Result<Vec<Device>, String> {
     text.lines()
-        .filter_map(|line| {
-            // A foreign name may hold the separator; the numbers stand last.
-            let mut parts = line.rsplitn(4, '|');
-            let minor = parts.next()?.trim().parse().ok()?;
-            let major = parts.next()?.trim().parse().ok()?;
-            let uuid = parts.next()?.trim().to_owned();
-            let name = parts.next()?.trim().to_owned();
-            Some(Device {
-                name,
-                uuid,
-                major,
-                minor,
-                size: Sectors(0),
-                overflow: false,
-                loops: BTreeSet::new(),
-            })
-        })
+        .filter(|line| *line != NONE && !line.trim().is_empty())
+        .map(|line| device(line).ok_or_else(|| line.to_owned()))
         .collect()
+}
+
+fn device(line: &str) -> Option<Device> {
+    // A foreign name may hold the separator; the numbers stand last.
+    let mut parts = line.rsplitn(4, '|');
+    let minor = parts.next()?.trim().parse().ok()?;
+    let major = parts.next()?.trim().parse().ok()?;
+    let uuid = parts.next()?.trim().to_owned();
+    let name = parts.next()?.trim().to_owned();
+    Some(Device {
+        name,
+        uuid,
+        major,
+        minor,
+        size: Sectors(0),
+        overflow: false,
+        loops: BTreeSet::new(),
+    })
 }
 
 /// Adds what `dmsetup table` and `dmsetup status` say of every device.
@@ -140,7 +148,7 @@ mod tests {
             "banger-{UID}-root|BANGER-{UID}-root|253|1\nbanger-{UID}-origin|BANGER-{UID}-origin|253|0\n\
              od|d||253|7\n"
         );
-        let mut found = devices(&info);
+        let mut found = devices(&info).unwrap();
         let tables = format!(
             "banger-{UID}-origin: 0 100 linear 7:3 0\nbanger-{UID}-origin: 100 28 zero \n\
              banger-{UID}-root: 0 128 snapshot 253:0 7:4 PO 8\n"
@@ -162,7 +170,13 @@ mod tests {
 
     #[test]
     fn no_devices_is_an_empty_list() {
-        assert_eq!(devices("No devices found\n"), []);
+        assert_eq!(devices("No devices found\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_no_absent_device() {
+        let text = format!("banger-{UID}-root|BANGER-{UID}-root|253|1\nbanger-x|y|253|?\n");
+        assert_eq!(devices(&text), Err("banger-x|y|253|?".to_owned()));
     }
 
     #[test]

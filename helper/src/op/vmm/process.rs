@@ -86,21 +86,38 @@ fn open(process: Process) -> Result<Option<OwnedFd>, Failure> {
 fn start_time(pid: u32) -> Result<Option<u64>, Failure> {
     let path = format!("/proc/{pid}/stat");
     match fs::read_to_string(&path) {
-        Ok(stat) => Ok(parse_stat(&stat)),
+        Ok(stat) => match parse_stat(&stat) {
+            Some(Stat::Ended) => Ok(None),
+            Some(Stat::Since(start_time)) => Ok(Some(start_time)),
+            // A process that can't be made out has not ended for that.
+            None => Err(Failure::refused(
+                "read",
+                format!("{path} isn't as in proc(5)"),
+            )),
+        },
         Err(e) if absent(&e) => Ok(None),
         Err(e) => Err(Failure::os("read", path, e)),
     }
 }
 
+/// What `/proc/<pid>/stat` says.
+#[derive(Debug, PartialEq, Eq)]
+enum Stat {
+    /// A zombie, or dead.
+    Ended,
+    /// It runs, since then.
+    Since(u64),
+}
+
 /// The command's name may hold anything: fields count from its last `)`.
-fn parse_stat(stat: &str) -> Option<u64> {
+fn parse_stat(stat: &str) -> Option<Stat> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     if matches!(state, "Z" | "X") {
-        return None;
+        return Some(Stat::Ended);
     }
     // State is field 3, so 22 is the nineteenth after it.
-    fields.nth(18)?.parse().ok()
+    fields.nth(18)?.parse().ok().map(Stat::Since)
 }
 
 fn absent(error: &io::Error) -> bool {
@@ -114,8 +131,8 @@ mod tests {
     #[test]
     fn a_hostile_command_name_moves_no_field() {
         let stat = "42 (a) R 1 (b) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 100 200";
-        assert_eq!(parse_stat(stat), Some(987_654));
-        assert_eq!(parse_stat(&stat.replace(") S", ") Z")), None);
+        assert_eq!(parse_stat(stat), Some(Stat::Since(987_654)));
+        assert_eq!(parse_stat(&stat.replace(") S", ") Z")), Some(Stat::Ended));
         assert_eq!(parse_stat("42 (x"), None);
     }
 

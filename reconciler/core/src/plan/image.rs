@@ -16,11 +16,16 @@ pub(super) fn plan(
         if let Some(imported) = &image.imported
             && !is_needed(&imported.digest, image, intents)
             && !is_pinned(&imported.digest, observed)
-            && holds(observed, &imported.digest) == Some(true)
         {
-            steps.push(ImageStep::Remove {
-                digest: imported.digest.clone(),
-            });
+            match holds(observed, &imported.digest) {
+                Some(true) => steps.push(ImageStep::Remove {
+                    digest: imported.digest.clone(),
+                }),
+                Some(false) => {}
+                // Once its row is gone, nothing says any more that the files
+                // are to go, too.
+                None => return,
+            }
         }
         steps.push(ImageStep::Forget { uid, name });
         return;

@@ -1,0 +1,471 @@
+//! Every call of the host and of the store, with every fault: the daemon
+//! converges all the same.
+//!
+//! ```text
+//! scenario without fault -> its calls -> for each call and fault:
+//!     scenario again -> (daemon dead? another one) -> converged, as without
+//! ```
+//!
+//! The calls are recorded, not listed: one that is new is covered unnamed.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banger_core::admit::Rules;
+use banger_core::api::{Kind, Name};
+use banger_core::config::VmDefaults;
+use banger_core::intent::Intents;
+use banger_core::plan::{Clock, plan, wants_to_run};
+use banger_core::status::Paths;
+use banger_testkit::{FakeHost, Faults, Site, When};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{BootClock, Confirm, Controller, Handle, Refusal, Settings};
+use crate::store::{OpenError, Store};
+use crate::wire::request::Power;
+
+const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: debian}\n\
+                     spec: {rootfs: {disk: {path: /srv/debian.ext4}}}\n---\n\
+                     apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: alpine}\n\
+                     spec: {rootfs: {disk: {path: /srv/alpine.ext4}}}\n";
+
+/// What a person or the world does; each is done again where the daemon died
+/// before it answered.
+#[derive(Clone, Debug)]
+enum Do {
+    Images,
+    RemoveImages,
+    Vm(&'static str),
+    RemoveVm,
+    Delete { purge: bool },
+    Power(Power),
+    Confirm,
+    Kill,
+    Settle,
+}
+
+struct World {
+    root: tempfile::TempDir,
+    host: FakeHost,
+    began: Instant,
+    handle: Option<Handle>,
+    task: Option<JoinHandle<()>>,
+    deaths: u32,
+}
+
+fn web() -> Name {
+    "web".parse().unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        // Nothing here has to outlive the machine, and memory needs no fsync.
+        let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let root = root.unwrap();
+        for directory in ["state", "config"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let mut world = Self {
+            root,
+            host: FakeHost::new(),
+            began: Instant::now(),
+            handle: None,
+            task: None,
+            deaths: 0,
+        };
+        world.start();
+        world
+    }
+
+    fn faults(&self) -> &Faults {
+        self.host.faults()
+    }
+
+    fn clock(&self) -> BootClock {
+        let began = self.began;
+        BootClock::new(move || 1_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap())
+    }
+
+    fn start(&mut self) {
+        let state_dir = self.root.path().join("state");
+        let (mut store, loaded) = open(&state_dir);
+        store.faults = Some(self.faults().clone());
+        let settings = Settings {
+            pool: None,
+            trash_keep: Duration::from_secs(3 * 3600),
+            directories: vec![self.root.path().join("config")],
+            home: "/home/owner".into(),
+            rules: Rules {
+                subnet: "172.30.0.0/16".parse().unwrap(),
+                slots: 100,
+                defaults: VmDefaults::default(),
+            },
+            paths: Paths {
+                state_dir,
+                runtime_dir: "/run/banger".into(),
+            },
+            memory_headroom: 0,
+            max_chains: 2,
+            resync: Duration::from_secs(30),
+            patience: Duration::from_secs(5),
+        };
+        let host = Arc::new(self.host.clone());
+        let (controller, handle) = Controller::new(host, store, loaded, settings, self.clock());
+        self.task = Some(tokio::spawn(controller.run(CancellationToken::new())));
+        self.handle = Some(handle);
+    }
+
+    /// The daemon is gone, as by `kill -9`; another one starts.
+    async fn replace(&mut self) {
+        self.deaths += 1;
+        assert!(self.deaths < 20, "daemons die without a fault");
+        self.handle = None;
+        let task = self.task.take().unwrap();
+        task.abort();
+        let _ = task.await;
+        // What the daemon spawned was aborted with it, and goes as soon as it
+        // is looked at.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.faults().revive();
+        self.start();
+    }
+
+    /// Asks until there is an answer, whoever dies meanwhile.
+    async fn ask<T, F>(&mut self, ask: impl Fn(Handle) -> F) -> T
+    where
+        F: Future<Output = Result<T, Refusal>>,
+    {
+        let mut refused = None;
+        for _ in 0..50 {
+            let answer = {
+                let faults = self.faults().clone();
+                let asked = pin!(ask(self.handle.clone().unwrap()));
+                tokio::select! {
+                    biased;
+                    () = faults.down() => None,
+                    answer = asked => Some(answer),
+                }
+            };
+            match answer {
+                None => self.replace().await,
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) => {
+                    refused = Some(error);
+                    self.pass_time(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        panic!("never answered: {refused:?}");
+    }
+
+    async fn pass_time(&mut self, time: Duration) {
+        let faults = self.faults().clone();
+        let died = tokio::select! {
+            biased;
+            () = faults.down() => true,
+            () = tokio::time::sleep(time) => false,
+        };
+        if died {
+            self.replace().await;
+        }
+    }
+
+    async fn write(&mut self, file: &str, text: Option<&str>) {
+        let path = self.root.path().join("config").join(file);
+        match text {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        self.ask(|handle| async move { handle.sync().await }).await;
+    }
+
+    async fn act(&mut self, act: &Do) {
+        match act {
+            Do::Images => self.write("images.yaml", Some(IMAGE)).await,
+            Do::RemoveImages => self.write("images.yaml", None).await,
+            Do::Vm(spec) => {
+                let text = format!(
+                    "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
+                     metadata: {{name: web}}\nspec: {{{spec}}}\n"
+                );
+                self.write("web.yaml", Some(&text)).await;
+            }
+            Do::RemoveVm => self.write("web.yaml", None).await,
+            Do::Delete { purge } => {
+                let purge = *purge;
+                let path = self.root.path().join("config/web.yaml");
+                fs::remove_file(path).unwrap();
+                self.ask(|handle| async move {
+                    match handle.delete(Kind::VirtualMachine, web(), purge).await {
+                        // It was done, and only the answer lost.
+                        Err(error) if error.code == crate::wire::response::Code::NotFound => Ok(()),
+                        answer => answer,
+                    }
+                })
+                .await;
+            }
+            Do::Power(power) => {
+                let power = *power;
+                self.ask(|handle| async move { handle.power(web(), power).await })
+                    .await;
+            }
+            Do::Confirm => {
+                let confirm = Confirm {
+                    replace_root: true,
+                    allow_data_loss: true,
+                };
+                self.ask(|handle| async move { handle.confirm(web(), confirm).await })
+                    .await;
+            }
+            Do::Kill => {
+                let intents = self.intents().await;
+                let uid = intents.vm(&web()).unwrap().uid;
+                self.host.kill_vmm(uid);
+            }
+            Do::Settle => self.settle().await,
+        }
+    }
+
+    async fn intents(&self) -> Intents {
+        let ledger = &self.handle.as_ref().unwrap().ledger;
+        Intents::clone(&ledger.state().await.intents)
+    }
+
+    /// Nothing is left to do: the files are what is intended, and the next
+    /// plan is empty.
+    async fn is_settled(&mut self) -> Result<(), String> {
+        let intents = self.intents().await;
+        let clock = Clock {
+            boot_ms: self.clock().now_ms(),
+            available_memory: 1 << 50,
+            pool: None,
+        };
+        let plan = plan(&intents, &self.host.do_observe(), clock);
+        let waits = plan.waiting.iter().any(|waiting| {
+            use banger_core::plan::Why::{ConfirmationRequired, RestartRequired};
+            !matches!(
+                waiting.why,
+                ConfirmationRequired { .. } | RestartRequired { .. }
+            )
+        });
+        if !plan.is_empty() || waits {
+            return Err(format!("{plan:#?}"));
+        }
+        let files = self.root.path().join("config");
+        for vm in intents.vms.values() {
+            if !files.join("web.yaml").exists() {
+                return Err(format!("{} is still there", vm.name()));
+            }
+        }
+        if !intents.images.is_empty() && !files.join("images.yaml").exists() {
+            return Err("images are still there".into());
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) {
+        let mut why = String::new();
+        for _ in 0..400 {
+            self.pass_time(Duration::from_secs(2)).await;
+            match self.is_settled().await {
+                Ok(()) => return,
+                Err(left) => why = left,
+            }
+        }
+        panic!("it never settles: {why}");
+    }
+
+    async fn run(&mut self, acts: &[Do]) {
+        for act in acts {
+            self.act(act).await;
+        }
+    }
+
+    /// What holds at the end, whatever struck; and what must be the same as
+    /// without a fault.
+    async fn end(mut self) -> Vec<String> {
+        self.settle().await;
+        let report = self.ask(|handle| async move { handle.diff(Vec::new()).await });
+        let report = report.await;
+        assert!(report.is_empty(), "{report:#?}");
+        let intents = self.intents().await;
+        let leaks = self.host.leaks(&intents);
+        assert!(leaks.is_empty(), "{leaks:#?}");
+        assert!(self.host.decoys_untouched());
+        if let Some(task) = self.task.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        let vms = intents.vms.values().map(|vm| {
+            let applied = vm.applied.as_ref();
+            let applied =
+                applied.map(|applied| (&applied.spec, applied.generation, &applied.image));
+            let wanted = (
+                vm.name(),
+                vm.generation,
+                &vm.spec,
+                &vm.allocation,
+                &vm.image,
+            );
+            let (on, mut trashed) = (wants_to_run(vm), self.host.trashed(vm.uid));
+            // The new disk of a start that failed may follow the old one there.
+            trashed.dedup();
+            format!(
+                "{wanted:?} {applied:?} {on} {:?} {:?} {trashed:?}",
+                vm.power, vm.deletion
+            )
+        });
+        let images = intents.images.values().map(|image| {
+            let imported = image.imported.as_ref().map(|imported| &imported.digest);
+            format!("{} {} {imported:?}", image.name(), image.generation)
+        });
+        vms.chain(images).collect()
+    }
+}
+
+fn open(state_dir: &std::path::Path) -> (Store, crate::store::Loaded) {
+    // A write that was under way when the daemon died ends on its own thread,
+    // and holds the lock until then.
+    for _ in 0..1_000 {
+        match Store::open(state_dir) {
+            Err(OpenError::Locked { .. }) => std::thread::sleep(Duration::from_millis(1)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the dead daemon's lock was never released");
+}
+
+/// The scenario without a fault: its calls, and its end.
+async fn dry(before: &[Do], acts: &[Do]) -> (Vec<Site>, Vec<String>) {
+    let mut world = World::new();
+    world.run(before).await;
+    world.faults().record();
+    world.run(acts).await;
+    world.settle().await;
+    let sites = world.faults().recorded();
+    (sites, world.end().await)
+}
+
+async fn with_fault(before: &[Do], acts: &[Do], site: &Site, when: When) -> (bool, Vec<String>) {
+    let mut world = World::new();
+    world.run(before).await;
+    world.faults().aim(site.clone(), when);
+    world.run(acts).await;
+    world.settle().await;
+    let struck = world.faults().struck();
+    (struck, world.end().await)
+}
+
+fn prove(scenario: &str, before: &[Do], acts: &[Do]) {
+    let run = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (sites, expected) = run().block_on(dry(before, acts));
+    assert!(!sites.is_empty(), "{scenario} calls nothing");
+    assert!(sites.iter().any(|site| site.name.starts_with("writing")));
+    let (mut struck, mut missed) = (0, Vec::new());
+    for site in &sites {
+        for when in When::ALL {
+            println!("{scenario}: {when:?} at {site:?}");
+            let (hit, end) = run().block_on(with_fault(before, acts, site, when));
+            assert_eq!(end, expected, "{scenario}: {when:?} at {site:?}");
+            if hit {
+                struck += 1;
+            } else {
+                missed.push(site.clone());
+            }
+        }
+    }
+    // How often the host is looked at, and status written, is a matter of
+    // timing; steps aren't, nor may much be left out for it.
+    let timed = |site: &Site| site.name == "observing" || site.name.starts_with("writing");
+    if let Some(site) = missed.iter().find(|site| !timed(site)) {
+        panic!("{scenario}: {site:?} was never reached");
+    }
+    assert!(
+        struck > missed.len() * 9,
+        "{scenario}: not reached: {missed:?}"
+    );
+    println!(
+        "{scenario}: {} call sites x {} faults: {struck} struck, {} not reached, all converged",
+        sites.len(),
+        When::ALL.len(),
+        missed.len()
+    );
+}
+
+const PLAIN: &str = "image: debian, workDisk: {size: 1Gi}, network: {nat: true}";
+
+fn up() -> Vec<Do> {
+    vec![Do::Images, Do::Vm(PLAIN), Do::Settle]
+}
+
+#[test]
+fn create() {
+    prove("create", &[Do::Images, Do::Settle], &[Do::Vm(PLAIN)]);
+}
+
+#[test]
+fn restart_for_changed_vcpus() {
+    let acts = [
+        Do::Vm("image: debian, workDisk: {size: 1Gi}, network: {nat: true}, vcpus: 4"),
+        Do::Settle,
+        Do::Power(Power::Restart),
+    ];
+    prove("restart", &up(), &acts);
+}
+
+#[test]
+fn replace_root_confirmed() {
+    let acts = [
+        Do::Vm("image: alpine, workDisk: {size: 1Gi}, network: {nat: true}"),
+        Do::Settle,
+        Do::Confirm,
+    ];
+    prove("replace root", &up(), &acts);
+}
+
+#[test]
+fn vanish() {
+    prove("vanish", &up(), &[Do::RemoveVm]);
+}
+
+#[test]
+fn delete() {
+    prove("delete", &up(), &[Do::Delete { purge: false }]);
+}
+
+#[test]
+fn purge() {
+    prove("purge", &up(), &[Do::Delete { purge: true }]);
+}
+
+#[test]
+fn stop_and_start() {
+    let acts = [Do::Power(Power::Stop), Do::Settle, Do::Power(Power::Start)];
+    prove("stop and start", &up(), &acts);
+}
+
+#[test]
+fn image_import_and_removal() {
+    let acts = [Do::Images, Do::Settle, Do::RemoveImages];
+    prove("image", &[], &acts);
+}
+
+#[test]
+fn vmm_killed() {
+    prove("vmm killed", &up(), &[Do::Kill]);
+}
