@@ -88,6 +88,9 @@ fn blocks(
     Ok(())
 }
 
+/// What the alias of a warm tap is.
+const WARM: &str = "pool";
+
 /// Interfaces with names like our taps' and no VM in their alias.
 fn links(sys: &Path, inventory: &Inventory, found: &mut Vec<LookAlike>) -> io::Result<()> {
     let Probe::Known(taps) = &inventory.taps else {
@@ -99,7 +102,12 @@ fn links(sys: &Path, inventory: &Inventory, found: &mut Vec<LookAlike>) -> io::R
                 .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
         };
         let listed = taps.iter().any(|tap| tap.name == name);
-        if (numbered("bgr") || numbered("tap-pool-")) && !listed {
+        // Warm taps are capacity. Only root can set an alias.
+        let warm = || {
+            let alias = fs::read_to_string(sys.join("class/net").join(&name).join("ifalias"));
+            alias.is_ok_and(|alias| alias.trim_end() == WARM)
+        };
+        if (numbered("bgr") || numbered("tap-pool-")) && !listed && !warm() {
             let why = "its alias names no VM".to_owned();
             found.push(look_alike(Object::Tap, name, why));
         }
@@ -221,6 +229,7 @@ mod tests {
         put("sys/class/net/bgr1/ifindex", "3");
         put("sys/class/net/bgr9/ifindex", "4");
         put("sys/class/net/tap-pool-1/ifindex", "5");
+        put("sys/class/net/tap-pool-2/ifalias", "pool\n");
         put("sys/class/net/bgrille/ifindex", "6");
         put("proc/100/cmdline", &format!("/firecracker\0--id\0{UID}\0"));
         put("proc/200/cmdline", "/opt/my-firecracker\0--id\0mine\0");
