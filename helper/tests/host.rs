@@ -124,7 +124,7 @@ fn life(host: &TestHost) -> anyhow::Result<()> {
     }
 
     // The VMM outlives its helper, and a new helper knows it.
-    root("systemctl kill -s KILL banger-helper.service")?;
+    root("systemctl kill --kill-whom=main -s KILL banger-helper.service")?;
     let seen = inventory(host)?;
     ensure!(
         seen["vmms"]["known"][0]["process"] == started["vmm"],

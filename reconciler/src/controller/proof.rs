@@ -36,6 +36,10 @@ const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {na
                      apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: alpine}\n\
                      spec: {rootfs: {disk: {path: /srv/alpine.ext4}}}\n";
 
+/// The image that is declared beside those that are removed.
+const KEPT: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: kept}\n\
+                    spec: {rootfs: {disk: {path: /srv/kept.ext4}}}\n";
+
 /// What a person or the world does; each is done again where the daemon died
 /// before it answered.
 #[derive(Clone, Debug)]
@@ -191,7 +195,12 @@ impl World {
     async fn act(&mut self, act: &Do) {
         match act {
             Do::Images => self.write("images.yaml", Some(IMAGE)).await,
-            Do::RemoveImages => self.write("images.yaml", None).await,
+            Do::RemoveImages => {
+                // To a daemon that starts now an empty directory would look
+                // like one that isn't mounted.
+                self.write("kept.yaml", Some(KEPT)).await;
+                self.write("images.yaml", None).await;
+            }
             Do::Vm(spec) => {
                 let text = format!(
                     "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
@@ -266,7 +275,10 @@ impl World {
                 return Err(format!("{} is still there", vm.name()));
             }
         }
-        if !intents.images.is_empty() && !files.join("images.yaml").exists() {
+        let mut images = intents.images.values();
+        if images.any(|image| image.name().as_str() != "kept")
+            && !files.join("images.yaml").exists()
+        {
             return Err("images are still there".into());
         }
         Ok(())
@@ -293,6 +305,9 @@ impl World {
     /// What holds at the end, whatever struck; and what must be the same as
     /// without a fault.
     async fn end(mut self) -> Vec<String> {
+        self.settle().await;
+        // A preview goes by what the last pass saw: one more after the last chain.
+        self.pass_time(Duration::from_secs(40)).await;
         self.settle().await;
         let report = self.ask(|handle| async move { handle.diff(Vec::new()).await });
         let report = report.await;

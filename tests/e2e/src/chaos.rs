@@ -82,11 +82,23 @@ pub fn run(
         write(lab, &wanted)?;
         let pause = format!("sleep {}.{:03}", turn.after_ms / 1000, turn.after_ms % 1000);
         match turn.blow {
-            Blow::Daemon => kill(lab, &pause, "systemctl kill -s KILL bangerd")?,
-            Blow::Helper => kill(lab, &pause, "systemctl kill -s KILL banger-helper")?,
+            Blow::Daemon => kill(
+                lab,
+                &pause,
+                "systemctl kill --kill-whom=main -s KILL bangerd",
+            )?,
+            Blow::Helper => kill(
+                lab,
+                &pause,
+                "systemctl kill --kill-whom=main -s KILL banger-helper",
+            )?,
             Blow::Vmm(name) => {
                 let unit = format!("banger-vm-{}.service", uid_of(name, &uids));
-                kill(lab, &pause, &format!("systemctl kill -s KILL {unit}"))?;
+                kill(
+                    lab,
+                    &pause,
+                    &format!("systemctl kill --kill-whom=main -s KILL {unit}"),
+                )?;
             }
             Blow::PowerCut => {
                 decoys::untouched(lab)?;

@@ -15,16 +15,17 @@ pub(super) fn plan(
     if image.deletion.is_some() {
         if let Some(imported) = &image.imported
             && !is_needed(&imported.digest, image, intents)
-            && !is_pinned(&imported.digest, observed)
         {
-            match holds(observed, &imported.digest) {
-                Some(true) => steps.push(ImageStep::Remove {
-                    digest: imported.digest.clone(),
+            let digest = &imported.digest;
+            match (holds(observed, digest), is_pinned(digest, observed)) {
+                (Some(true), Some(false)) => steps.push(ImageStep::Remove {
+                    digest: digest.clone(),
                 }),
-                Some(false) => {}
+                // Emptying the trash takes them.
+                (Some(_), Some(true)) | (Some(false), _) => {}
                 // Once its row is gone, nothing says any more that the files
                 // are to go, too.
-                None => return,
+                (None, _) | (_, None) => return,
             }
         }
         steps.push(ImageStep::Forget { uid, name });
@@ -52,12 +53,12 @@ fn holds(observed: &Observed, digest: &ImageDigest) -> Option<bool> {
     }
 }
 
-/// Whether a disk in the trash lies over it, or may.
-fn is_pinned(digest: &ImageDigest, observed: &Observed) -> bool {
+/// Whether a disk in the trash lies over it; `None`: it can't be told.
+fn is_pinned(digest: &ImageDigest, observed: &Observed) -> Option<bool> {
     match &observed.trash {
-        Presence::Present(digests) => digests.contains(digest),
-        Presence::Absent => false,
-        Presence::Unknown(_) => true,
+        Presence::Present(digests) => Some(digests.contains(digest)),
+        Presence::Absent => Some(false),
+        Presence::Unknown(_) => None,
     }
 }
 
