@@ -179,16 +179,18 @@ fn rest(lab: &Lab, wanted: &Wanted) -> Result<()> {
     let ready = running(wanted)
         .iter()
         .map(|name| {
-            format!("(.[] | select(.metadata.name == \"{name}\") | .status.phase == \"Ready\")")
+            format!(
+                "(.items[] | select(.metadata.name == \"{name}\") | .status.phase == \"Ready\")"
+            )
         })
         .collect::<Vec<_>>()
         .join(" and ");
     let a = format!(
-        "(.[] | select(.metadata.name == \"a\") | .metadata.labels.round == \"{label}\" and .spec.network.nat == {nat})"
+        "(.items[] | select(.metadata.name == \"a\") | .metadata.labels.round == \"{label}\" and .spec.network.nat == {nat})"
     );
-    let b = format!("(.[] | select(.metadata.name == \"b\") | .spec.vcpus == {vcpus})");
+    let b = format!("(.items[] | select(.metadata.name == \"b\") | .spec.vcpus == {vcpus})");
     let number = running(wanted).len();
-    let query = format!("length == {number} and {a} and {b} and {ready}");
+    let query = format!("(.items | length) == {number} and {a} and {b} and {ready}");
     let line = format!(
         "su owner -c 'banger get vms -o json' 2>/dev/null | jq -e {} >/dev/null && su owner -c 'banger diff' >/dev/null 2>&1",
         quote(&query)

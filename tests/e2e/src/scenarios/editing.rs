@@ -133,8 +133,12 @@ pub(super) fn slow_copy(lab: &mut Lab) -> Result<()> {
     label_is(lab, "slow")?;
     let all = "su owner -c 'banger get vms -o name' | grep -c many-";
     lab.until("all thirty", &format!("[ $({all}) = 30 ]"), SOON)?;
-    let uids = "banger get vms -o json | jq -r '.[] | .metadata.uid' | sort";
+    let uids = "banger get vms -o json | jq -er '.items[] | .metadata.uid' | sort";
     let before = lab.owner(uids)?;
+    ensure!(
+        before.contains('-'),
+        "there are no uids to compare: {before}"
+    );
     // Copied over itself just as slowly: every VM keeps its uid.
     lab.owner(&copy("many.yaml"))?;
     label_is(lab, "slow")?;
@@ -158,9 +162,12 @@ pub(super) fn git_checkout(lab: &mut Lab) -> Result<()> {
         lab.write_vm(&format!("{name}.yaml"), &halted(name))?;
     }
     lab.owner("banger wait --for=condition=Accepted vm/kept vm/side vm/other --timeout 30s")?;
-    let uids =
-        "banger get vms -o json | jq -r '.[] | .metadata.name + \" \" + .metadata.uid' | sort";
+    let uids = "banger get vms -o json | jq -er '.items[] | .metadata.name + \" \" + .metadata.uid' | sort";
     let before = lab.owner(uids)?;
+    ensure!(
+        before.contains('-'),
+        "there are no uids to compare: {before}"
+    );
     lab.owner(&format!(
         "{VMS} && git init -q -b main && git config user.name o && git config user.email o@h && \
          git add . && git commit -qm all && git checkout -q -b half && \
