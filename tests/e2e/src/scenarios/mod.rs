@@ -128,15 +128,15 @@ pub const ALL: &[Scenario] = &[
         run: system::restart,
     },
     Scenario {
-        name: "uninstall_leaves_nothing_but_disks",
-        run: system::uninstall,
-    },
-    Scenario {
         name: "a_deleted_file_leaves_nothing",
         run: deletion::file,
     },
     Scenario {
         name: "with_the_database_lost_vms_run_on_until_they_are_named",
         run: doctor::lost_database,
+    },
+    Scenario {
+        name: "uninstall_leaves_nothing_but_disks",
+        run: system::uninstall,
     },
 ];
