@@ -33,9 +33,10 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
     lab.root("banger system uninstall --force")?;
     // Everything but the disks is gone, as if it had never been there.
     let left = lab.inventory()?;
-    // The host's own: its loopback and the way to the fake internet.
+    // The host's own: its loopback, the way in, and the fake internet.
     let foreign = |line: &&String| {
-        line.starts_with("vm ") || ["link lo", "link internet0"].contains(&line.as_str())
+        line.starts_with("vm ")
+            || ["link lo", "link eth0", "link internet0"].contains(&line.as_str())
     };
     let left: Vec<_> = left.0.iter().filter(|line| !foreign(line)).collect();
     ensure!(left.is_empty(), "left after uninstall: {left:?}");
