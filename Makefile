@@ -7,13 +7,13 @@ help: ## these lines
 
 demo: ## from a fresh Debian machine to microVMs made of YAML files
 	@tests/deps
-	cargo run -q --bin demo
+	cargo run --bin demo
 
 test: ## everything that proves the project
 	tests/run
 
 build: ## the programs, optimised, and the static guest agent
-	cargo build --release --bins
+	cargo build --release $(addprefix --bin ,banger bangerd banger-helper)
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --target x86_64-unknown-linux-gnu -p banger-agent
 
 lint: ## format and clippy
@@ -26,10 +26,11 @@ chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
 	cargo run -q --bin chaos -- $(if $(SEED),--seed $(SEED))
 
 soak: ## hours of it: 100 kills and 10 power cuts
+	BANGER_SOAK_STEPS=1000000 cargo test -q -p banger-core --test machine
 	cargo run -q --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host
-	cargo build -q --release --bins
+	cargo build -q --release $(addprefix --bin ,banger bangerd bench_diff)
 	cargo run -q --release --bin bench_diff
 
 bench-taps: ## 64 taps in parallel, one by one and in a bare loop; as root

@@ -30,7 +30,13 @@ impl Stages {
     /// The stage's own.
     pub fn run<T>(&self, title: &str, stage: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
-        let live = self.terminal.then(|| live_line(title));
+        let live = if self.terminal {
+            Some(live_line(title))
+        } else {
+            // A log that says nothing for minutes looks like one that hangs.
+            eprintln!("{:>6}  {title}", "...");
+            None
+        };
         let result = stage();
         if let Some(bar) = live {
             bar.finish_and_clear();
