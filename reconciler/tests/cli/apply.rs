@@ -227,6 +227,8 @@ fn a_restart_is_only_done_when_it_is_asked_for() {
         }]
     ));
     assert!(done.stderr.ends_with("vm/web: Ready ([TIME])\n"), "{done}");
+    // The preview sends nobody to type what was just typed.
+    assert!(!done.stderr.contains("waits for"), "{done}");
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl How {
                 Some((object, entry))
             })
             .collect();
-        let shown: Vec<&DiffEntry> = entries.values().copied().collect();
+        let shown: Vec<DiffEntry> = entries.values().map(|it| self.still_to_ask(it)).collect();
+        let shown: Vec<&DiffEntry> = shown.iter().collect();
         note_raw(&report::render(&shown, given, context.verbose));
         if self.dry_run {
             for object in &objects {
@@ -196,6 +197,22 @@ impl How {
             }
         }
         Ok(current)
+    }
+
+    /// The entry, waiting only for flags that weren't given.
+    fn still_to_ask(&self, entry: &DiffEntry) -> DiffEntry {
+        let mut entry = entry.clone();
+        let open = |flag: &&str| match *flag {
+            "--restart" => !self.restart,
+            "--replace-root" => !self.replace_root,
+            "--allow-data-loss" => !self.allow_data_loss,
+            _ => true,
+        };
+        entry.waits_for = entry.waits_for.and_then(|flags| {
+            let open: Vec<&str> = flags.split(' ').filter(open).collect();
+            (!open.is_empty()).then(|| open.join(" "))
+        });
+        entry
     }
 
     /// Confirms and restarts what the flags ask for; whether the VM's run ends by it.
