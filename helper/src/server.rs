@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use crate::Host;
@@ -17,33 +17,36 @@ pub use dispatch::answer;
 
 /// Connections that are served at once; the next one waits in the backlog.
 const MAX_CONNECTIONS: u32 = 64;
+/// How long one waits for a seat before those who sit idle must get up: a client
+/// that holds connections for nothing keeps nobody out. Clients connect again.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long operations may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` resolves, then lets what is under way finish.
 pub async fn serve(host: Arc<Host>, listener: UnixListener, stop: impl Future<Output = ()>) {
     let seats = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
-    let closing = Arc::new(tokio::sync::Notify::new());
+    let closing = Arc::new(Notify::new());
     let accept = async {
         loop {
-            // The semaphore is never closed.
-            let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-                return;
-            };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let (host, closing) = (Arc::clone(&host), Arc::clone(&closing));
-                    tokio::spawn(async move {
-                        connection::serve(host, stream, &closing).await;
-                        drop(seat);
-                    });
-                }
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
                 Err(e) => {
                     // Out of descriptors, mostly: others must close theirs first.
                     warn!("accept: {e}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 }
-            }
+            };
+            // The semaphore is never closed.
+            let Ok(seat) = seat(&seats, &closing).await else {
+                return;
+            };
+            let (host, closing) = (Arc::clone(&host), Arc::clone(&closing));
+            tokio::spawn(async move {
+                connection::serve(host, stream, &closing).await;
+                drop(seat);
+            });
         }
     };
     tokio::select! {
@@ -66,5 +69,19 @@ pub async fn serve(host: Arc<Host>, listener: UnixListener, stop: impl Future<Ou
     };
     if tokio::time::timeout(GRACE, drained).await.is_err() {
         warn!("operations still under way after {GRACE:?} are cut short");
+    }
+}
+
+/// A free seat; while there is none, connections between two requests are closed.
+async fn seat(
+    seats: &Arc<Semaphore>,
+    closing: &Notify,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    loop {
+        let free = Arc::clone(seats).acquire_owned();
+        match tokio::time::timeout(PATIENCE, free).await {
+            Ok(seat) => return seat,
+            Err(_) => closing.notify_waiters(),
+        }
     }
 }
