@@ -11,7 +11,7 @@ use crate::api::{Kind, Name};
 use crate::effect::{self, Effect, FieldChange};
 use crate::intent::{ImageIntent, Intents, VmIntent};
 use crate::observed::Observed;
-use crate::plan::{self, Clock, Plan, Verb, VmPlan, Why};
+use crate::plan::{self, Clock, Plan, VmPlan, Why};
 use crate::problem::Problem;
 
 /// What would happen.
@@ -238,15 +238,7 @@ fn image_entry(before: Option<&ImageIntent>, image: &ImageIntent) -> Option<Diff
 }
 
 fn words(action: &VmPlan) -> String {
-    let verb = match action.verb {
-        Verb::Teardown => "teardown",
-        Verb::Demote => "demote",
-        Verb::Stop => "stop",
-        Verb::Restore => "restore",
-        Verb::Create => "create",
-        Verb::Update => "update",
-    };
-    format!("{verb}: {}", action.reason)
+    format!("{}: {}", action.verb.as_str(), action.reason)
 }
 
 /// A spec as a document would say it.

@@ -16,7 +16,7 @@ use banger_core::effect;
 use banger_core::intent::{Deletion, Intents, PowerOverride};
 use banger_core::observed::{Instance, Observed};
 use banger_core::outcome::{self, Moment};
-use banger_core::plan::{self, Clock, ImageStep, Plan, Step, Verb, VmPlan, Why, wants_to_run};
+use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan, Why, wants_to_run};
 use banger_core::reading::{FileReading, Reading};
 use banger_core::seam::VmRef;
 use banger_core::vanish::{Vanish, Vanished};
@@ -248,14 +248,7 @@ impl World {
             boot_id: self.boot_id.clone(),
             boot_ms: self.boot_ms,
         };
-        self.count(match action.verb {
-            Verb::Teardown => "teardown",
-            Verb::Demote => "demote",
-            Verb::Stop => "stop",
-            Verb::Restore => "restore",
-            Verb::Create => "create",
-            Verb::Update => "update",
-        });
+        self.count(action.verb.as_str());
         for step in &action.steps {
             let vm = self.intents.vms[&action.uid].clone();
             match step {

@@ -55,7 +55,7 @@ impl Shared {
         prepare_metrics(&sockets).map_err(BootError::Metrics)?;
         if let Err(error) = api.put(&Put::metrics()).await {
             // Refused where a former try has set them already.
-            tracing::debug!(vm = %uid, %error, "metrics were not set");
+            tracing::debug!(vm_uid = %uid, %error, "metrics were not set");
         }
         for put in machine.puts() {
             api.put(&put).await?;
@@ -79,7 +79,7 @@ impl Shared {
                 .map_err(|error| StepError::transient(error.to_string()))
         };
         if let Err(error) = adopted.await {
-            tracing::warn!(vm = %vm.uid, %error, "the running guest can't be listened to");
+            tracing::warn!(vm_uid = %vm.uid, %error, "the running guest can't be listened to");
         }
     }
 

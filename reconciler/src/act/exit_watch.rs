@@ -36,13 +36,13 @@ impl ExitWatch {
             match Alive::hold(process) {
                 Ok(Some(alive)) => {
                     if let Err(error) = alive.exited().await {
-                        tracing::warn!(vm = %uid, %error, "Firecracker's exit can't be waited for");
+                        tracing::warn!(vm_uid = %uid, %error, "Firecracker's exit can't be waited for");
                         return;
                     }
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(vm = %uid, %error, "Firecracker can't be watched");
+                    tracing::warn!(vm_uid = %uid, %error, "Firecracker can't be watched");
                     return;
                 }
             }

@@ -37,15 +37,15 @@ impl Shared {
             let order = AgentRequest::Shutdown { grace_seconds };
             let sockets = self.layout.sockets(uid);
             if let Err(error) = agent::ask(&sockets, &order, ORDER.min(grace)).await {
-                tracing::info!(vm = %uid, %error, "the guest can't be asked to stop; it is killed");
+                tracing::info!(vm_uid = %uid, %error, "the guest can't be asked to stop; it is killed");
                 return;
             }
             if let Err(error) = alive.exited().await {
-                tracing::warn!(vm = %uid, %error, "Firecracker's exit can't be waited for");
+                tracing::warn!(vm_uid = %uid, %error, "Firecracker's exit can't be waited for");
             }
         };
         if tokio::time::timeout(grace, stopped).await.is_err() {
-            tracing::info!(vm = %uid, grace_seconds, "the guest did not stop in time; it is killed");
+            tracing::info!(vm_uid = %uid, grace_seconds, "the guest did not stop in time; it is killed");
         }
         Ok(())
     }

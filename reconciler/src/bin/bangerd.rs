@@ -73,6 +73,8 @@ fn log_to_where_it_is_read() {
     let filter = EnvFilter::try_from_env("BANGER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    // `VM=web`, not `F_VM=web`: `journalctl VM=web` is what people type.
+    let journal = journal.map(|journal| journal.with_field_prefix(None));
     match journal {
         Some(journal) => registry.with(journal).init(),
         None => {

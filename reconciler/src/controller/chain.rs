@@ -99,8 +99,14 @@ impl<H: Host> Chain<H> {
             if self.stop.is_cancelled() || vm.as_ref().map(Wanted::of) != wanted {
                 return End::Left;
             }
-            self.board.at_step(self.plan.uid, step.describe());
+            let stage = step.describe();
+            let (name, uid, op) = (&self.plan.name, self.plan.uid, self.plan.verb.as_str());
+            tracing::info!(vm = %name, vm_uid = %uid, op, stage, "{name}: {op}: {stage}");
+            self.board.at_step(uid, stage);
             if let Err(error) = self.step(vm, step).await {
+                let why = chain_of(&error);
+                let stage = step.describe();
+                tracing::warn!(vm = %name, vm_uid = %uid, op, stage, "{name}: {op}: {stage} failed: {why}");
                 return End::Failed(StepError {
                     message: format!("{}: {}", step.describe(), error.message),
                     ..error

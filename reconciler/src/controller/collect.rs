@@ -98,7 +98,7 @@ impl<H: Host> Controller<H> {
         tracing::info!("{adoption}");
         let mut events = Vec::new();
         for left in &adoption.left {
-            tracing::warn!(vm = %left.uid, "not adopted: {}", left.why);
+            tracing::warn!(vm_uid = %left.uid, "not adopted: {}", left.why);
             if left.orphan {
                 events.push(NewEvent {
                     kind: Kind::VirtualMachine,

@@ -25,6 +25,20 @@ pub enum Verb {
     Update,
 }
 
+impl Verb {
+    /// Its word, in previews and in the journal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Teardown => "teardown",
+            Self::Demote => "demote",
+            Self::Stop => "stop",
+            Self::Restore => "restore",
+            Self::Create => "create",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// What is to be done for one VM now. Steps run in order; the first failure ends them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmPlan {
