@@ -26,7 +26,7 @@ chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
 	cargo run -q --bin chaos -- $(if $(SEED),--seed $(SEED))
 
 soak: ## hours of it: 100 kills and 10 power cuts
-	BANGER_SOAK_STEPS=1000000 cargo test -q -p banger-core --test machine
+	BANGER_SOAK_STEPS=1000000 cargo test -q --workspace --test machine
 	cargo run -q --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host

@@ -24,6 +24,9 @@ use crate::{
 
 /// The host's root disk: sparse, about 0.5 GB of it used when fresh.
 const HOST_DISK: u64 = 12 << 30;
+/// The guest images, as the host has them below `/images`.
+const GUEST_IMAGE: &str = "debian-12.ext4";
+const QUICK_IMAGE: &str = "quick.ext4";
 /// What the guest image has beyond its content.
 const GUEST_SLACK: u64 = 96 << 20;
 
@@ -38,6 +41,8 @@ pub struct Artifacts {
     pub initrd: PathBuf,
     /// The Debian guest image (ext4, no partitions).
     pub guest: PathBuf,
+    /// The same without an init system: ready in half the time.
+    pub quick_guest: PathBuf,
     /// The firecracker program.
     pub firecracker: PathBuf,
     /// The jailer program.
@@ -62,7 +67,8 @@ impl Artifacts {
             disk: host.join("disk.ext4"),
             kernel: host.join("vmlinuz"),
             initrd: host.join("initrd"),
-            guest: guest.join("debian-12.ext4"),
+            guest: guest.join(GUEST_IMAGE),
+            quick_guest: guest.join(QUICK_IMAGE),
             firecracker: firecracker.join("firecracker"),
             jailer: firecracker.join("jailer"),
             images: images.join("images.ext4"),
@@ -100,14 +106,20 @@ fn build_guest(cache: &Cache, stages: Stages) -> Result<PathBuf> {
         let root = stages.run("install the guest's Debian packages", || {
             bootstrap(&GUEST, entry)
         })?;
-        stages.run("make the guest image", || {
+        stages.run("make the guest images", || {
             let used = ext4::used_bytes(as_root("du"), &root)?;
-            let layout = Layout {
-                label: "debian-12",
+            let layout = |label| Layout {
+                label,
                 length: (used + used / 8 + GUEST_SLACK).next_multiple_of(16 << 20),
                 journal: true,
             };
-            make_from_root(&entry.join("debian-12.ext4"), &root, layout)
+            make_from_root(&entry.join(GUEST_IMAGE), &root, layout("debian-12"))?;
+            let quick = GUEST
+                .file("quick.sh")
+                .context("the recipe has no quick.sh")?;
+            run(as_root("sh").args(["-c", quick, "quick.sh"]).arg(&root))
+                .context("cannot make the quick guest")?;
+            make_from_root(&entry.join(QUICK_IMAGE), &root, layout("quick"))
         })?;
         remove_root(&root)
     })
@@ -129,7 +141,8 @@ fn build_images(
             let tree = entry.join("tree");
             fs::create_dir(&tree).context("cannot make a directory")?;
             for file in [
-                guest.join("debian-12.ext4"),
+                guest.join(GUEST_IMAGE),
+                guest.join(QUICK_IMAGE),
                 firecracker.join("firecracker"),
                 firecracker.join("jailer"),
             ] {

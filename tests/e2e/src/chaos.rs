@@ -5,7 +5,6 @@
 //! say: an empty diff, no object too many or too few, every marker that a
 //! guest was told to keep still there, and what isn't banger's untouched.
 
-mod decoys;
 mod disks;
 mod draw;
 
@@ -13,7 +12,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Lab, Options, shell::quote};
+use crate::{Lab, Options, decoys, lab::QUICK, shell::quote};
 use draw::{Blow, Draw};
 
 /// How long the host may take to come to rest: two guests boot at once, under
@@ -40,13 +39,14 @@ struct Wanted {
     markers: u32,
 }
 
-/// Runs it on a host of its own. `say` gets a line per round.
+/// Runs it on a fresh host of this name, which it leaves behind without a VM. `say` gets a line per round.
 ///
 /// # Errors
 /// Something was lost, left over or didn't come to rest; or the host's own
 /// kernel died, which [`Lab::host`]'s `crashed` tells.
 pub fn run(
     lab: &mut Option<Lab>,
+    name: &str,
     payload: &Path,
     measure: Measure,
     say: &dyn Fn(&str),
@@ -56,7 +56,7 @@ pub fn run(
         durable: true,
         ..Options::default()
     };
-    let lab = lab.insert(Lab::up_with("chaos", options)?);
+    let lab = lab.insert(Lab::among_decoys(name, options)?);
     let mut draw = Draw::new(measure);
     let mut wanted = Wanted {
         label: 0,
@@ -65,8 +65,7 @@ pub fn run(
         guest_c: false,
         markers: 0,
     };
-    decoys::plant(lab)?;
-    lab.declare_image()?;
+    lab.declare_image(QUICK)?;
     write(lab, &wanted)?;
     rest(lab, &wanted)?;
     mark(lab, &mut wanted)?;
@@ -101,17 +100,17 @@ pub fn run(
                 )?;
             }
             Blow::PowerCut => {
-                decoys::untouched(lab)?;
+                decoys::untouched(&lab.host)?;
                 lab.root(&pause)?;
                 lab.host.reset()?;
-                decoys::plant(lab)?;
+                decoys::plant(&lab.host)?;
             }
         }
         let context = || format!("round {round} ({turn}), seed {}", measure.seed);
         rest(lab, &wanted).with_context(context)?;
         exact(lab, &wanted).with_context(context)?;
         keep(lab, &wanted).with_context(context)?;
-        decoys::untouched(lab).with_context(context)?;
+        decoys::untouched(&lab.host).with_context(context)?;
         mark(lab, &mut wanted).with_context(context)?;
         let now = (
             lab.field("a", ".metadata.uid")?,
@@ -127,7 +126,7 @@ pub fn run(
         left == Counts::default(),
         "left after the last deletion: {left:?}"
     );
-    decoys::untouched(lab)
+    decoys::untouched(&lab.host)
 }
 
 fn uid_of<'a>(name: &str, uids: &'a (String, String)) -> &'a str {
@@ -247,12 +246,12 @@ fn count(lab: &Lab) -> Result<Counts> {
         inventory
             .0
             .iter()
-            .filter(|line| line.starts_with(prefix) && line.contains(with) && !decoys::is_one(line))
+            .filter(|line| line.starts_with(prefix) && line.contains(with))
             .count()
     };
     let taps = lab.root(
         "ip -d -j link show type tun \
-         | jq '[.[] | select(.ifname != \"tap-pool-900\" and .ifalias != \"pool\")] | length'",
+         | jq '[.[] | select(.ifalias != \"foreign\" and .ifalias != \"pool\")] | length'",
     )?;
     Ok(Counts {
         taps: taps.trim().parse().context("ip's answer is no number")?,

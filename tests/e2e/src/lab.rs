@@ -4,20 +4,15 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{Options, Output, Stages, TestHost, User, shell::quote};
+use crate::{Options, Output, Stages, TestHost, User, decoys, shell::quote};
 
 /// A guest under software emulation boots in 10 to 40 s; a busy machine doubles that.
 const READY: Duration = Duration::from_secs(240);
 
-/// The example image, at the path where the disposable host holds it.
-const IMAGE: &str = "\
-apiVersion: banger.dev/v1alpha1
-kind: Image
-metadata: {name: debian-12}
-spec:
-  rootfs:
-    disk: {path: /images/debian-12.ext4}
-";
+/// The image whose guests are ready soonest, and the whole Debian, both as the
+/// disposable host holds them below `/images`.
+pub(crate) const QUICK: &str = "quick";
+pub(crate) const DEBIAN: &str = "debian-12";
 
 /// A host that runs banger for its owner.
 #[derive(Debug)]
@@ -27,6 +22,7 @@ pub struct Lab {
 }
 
 /// What the host holds that a VM could have left: one line a thing, sorted.
+/// Neither the pool nor what is somebody else's counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory(pub Vec<String>);
 
@@ -51,6 +47,19 @@ impl Lab {
         let lab = Self {
             host: TestHost::up_with(name, options)?,
         };
+        Stages::default().run("install banger in the host", || lab.install())?;
+        Ok(lab)
+    }
+
+    /// As `up_with`, on a host that holds what only looks like banger's.
+    ///
+    /// # Errors
+    /// As `up`.
+    pub fn among_decoys(name: &str, options: Options) -> Result<Self> {
+        let lab = Self {
+            host: TestHost::up_with(name, options)?,
+        };
+        decoys::plant(&lab.host)?;
         Stages::default().run("install banger in the host", || lab.install())?;
         Ok(lab)
     }
@@ -116,21 +125,33 @@ impl Lab {
         Ok(())
     }
 
-    /// Declares the image, where it isn't yet.
+    /// Declares an image of the disposable host's, where it isn't yet.
     ///
     /// # Errors
     /// It can't be written.
-    pub fn declare_image(&self) -> Result<()> {
-        self.write(".config/banger/images/debian-12.yaml", IMAGE)
+    pub fn declare_image(&self, image: &str) -> Result<()> {
+        self.write(
+            &format!(".config/banger/images/{image}.yaml"),
+            &format!(
+                "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {{name: {image}}}\n\
+                 spec:\n  rootfs:\n    disk: {{path: /images/{image}.ext4}}\n"
+            ),
+        )
     }
 
-    /// A VM's document with these lines of spec beside the image.
+    /// A VM's document over the quick image, with these lines of spec beside it.
     #[must_use]
     pub fn document(name: &str, spec: &str) -> String {
+        Self::document_over(QUICK, name, spec)
+    }
+
+    /// As `document`, over another image.
+    #[must_use]
+    pub fn document_over(image: &str, name: &str, spec: &str) -> String {
         let lines: String = spec.lines().map(|line| format!("  {line}\n")).collect();
         format!(
             "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\n\
-             spec:\n  image: debian-12\n  memory: 256Mi\n  rootDisk: {{size: 2Gi}}\n{lines}"
+             spec:\n  image: {image}\n  memory: 256Mi\n  rootDisk: {{size: 2Gi}}\n{lines}"
         )
     }
 
@@ -139,8 +160,17 @@ impl Lab {
     /// # Errors
     /// It doesn't become Ready.
     pub fn vm(&self, name: &str, spec: &str) -> Result<()> {
-        self.declare_image()?;
-        self.write_vm(&format!("{name}.yaml"), &Self::document(name, spec))?;
+        self.vm_over(QUICK, name, spec)
+    }
+
+    /// As `vm`, over another image.
+    ///
+    /// # Errors
+    /// As `vm`.
+    pub fn vm_over(&self, image: &str, name: &str, spec: &str) -> Result<()> {
+        self.declare_image(image)?;
+        let document = Self::document_over(image, name, spec);
+        self.write_vm(&format!("{name}.yaml"), &document)?;
         self.ready(name)
     }
 
@@ -260,7 +290,7 @@ impl Lab {
     pub fn inventory(&self) -> Result<Inventory> {
         let text = self.root(
             "for link in /sys/class/net/*; do \
-               [ \"$(cat $link/ifalias)\" = pool ] || echo \"link $(basename $link)\"; done; \
+               case $(cat $link/ifalias) in pool | foreign) ;; *) echo \"link $(basename $link)\" ;; esac; done; \
              losetup --noheadings --list --output BACK-FILE | sed 's/^/loop /'; \
              dmsetup ls 2>/dev/null | awk '$1 != \"No\" {print \"dm \" $1}'; \
              pgrep -x firecracker >/dev/null && pgrep -ax firecracker | cut -d' ' -f2- | sed 's/^/process /'; \
@@ -269,7 +299,11 @@ impl Lab {
              ls /var/lib/banger-helper/jail/firecracker 2>/dev/null | sed 's/^/jail /'; \
              ls /run/banger/vms 2>/dev/null | sed 's/^/sockets /'",
         )?;
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = text
+            .lines()
+            .filter(|line| !decoys::is_one(line))
+            .map(str::to_owned)
+            .collect();
         lines.sort();
         Ok(Inventory(lines))
     }

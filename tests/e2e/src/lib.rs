@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Inside the host:
-//! - `/images` (read-only): `debian-12.ext4`, `firecracker`, `jailer`.
+//! - `/images` (read-only): `debian-12.ext4`, `quick.ext4` (the same without an
+//!   init system), `firecracker`, `jailer`.
 //! - `/payload` (read-only): the directory that the test brought.
 //! - `/boot/vmlinuz-*` and `/lib/modules/*`: the kernel, readable by all.
 //! - accounts `owner` (1000, its user services start at boot), `stranger`
@@ -38,6 +39,7 @@ mod artifacts;
 mod cache;
 pub mod chaos;
 mod console;
+pub mod decoys;
 mod deps;
 mod digest;
 mod ext4;

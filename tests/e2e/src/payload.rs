@@ -12,7 +12,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::{Stages, run::run};
 
 const AGENT_TARGET: &str = "x86_64-unknown-linux-gnu";
-const PROGRAMS: [&str; 3] = ["banger", "bangerd", "banger-helper"];
+/// What is installed, and what runs beside it (`tests/inside`).
+const PROGRAMS: [&str; 5] = [
+    "banger",
+    "bangerd",
+    "banger-helper",
+    "conformance",
+    "attack",
+];
 
 /// The top of the checkout that this program was built from.
 fn top() -> PathBuf {

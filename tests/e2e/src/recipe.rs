@@ -55,7 +55,7 @@ pub(crate) const HOST: Recipe = Recipe {
 pub(crate) const GUEST: Recipe = Recipe {
     noun: "guest",
     packages: include_str!("../recipe/guest/packages"),
-    files: files!("guest": "setup.sh"),
+    files: files!("guest": "setup.sh", "quick.sh"),
 };
 
 impl Recipe {

@@ -1,15 +1,20 @@
-//! Runs the scenarios on the disposable host: all of them, or those that are named.
+//! Runs the scenarios on disposable hosts, two at a time: all of them, or those
+//! that are named.
 
-use std::{process::ExitCode, time::Instant};
+use std::{collections::VecDeque, path::Path, process::ExitCode, sync::Mutex, time::Instant};
 
 use anyhow::{Context as _, Result};
-use banger_e2e::{Lab, Scenario, Stages, payload, scenarios};
+use banger_e2e::{Lab, Options, Scenario, Stages, chaos, decoys, payload, scenarios};
 use clap::Parser;
 
-/// A scenario runs again so often when the host's own kernel died under it.
+/// A task runs again so often when the host's own kernel died under it.
 const CRASH_RETRIES: u32 = 2;
 
-/// Runs the end-to-end scenarios on the disposable host.
+/// The short run of chaos; `chaos` is for longer ones.
+const KILLS: u32 = 10;
+const CUTS: u32 = 1;
+
+/// Runs the end-to-end scenarios on disposable hosts.
 #[derive(Parser)]
 struct Arguments {
     /// Only scenarios whose name contains one of these.
@@ -17,46 +22,99 @@ struct Arguments {
     /// Lists the names.
     #[arg(long)]
     list: bool,
+    /// Hosts at a time. One uses little more than one processor: a guest boots
+    /// on one.
+    #[arg(long, default_value_t = 2)]
+    hosts: usize,
+    /// Replays a run of chaos; default: another one each time.
+    #[arg(long, env = "BANGER_SEED")]
+    seed: Option<u64>,
+}
+
+/// What a worker takes from the queue.
+#[derive(Clone, Copy)]
+enum Task {
+    /// On the worker's host as it is.
+    Scenario(&'static Scenario),
+    /// On a fresh one.
+    Chaos(chaos::Measure),
+}
+
+impl Task {
+    fn name(&self) -> String {
+        match self {
+            Self::Scenario(scenario) => scenario.name.to_owned(),
+            Self::Chaos(measure) => format!("chaos_loses_nothing (seed {})", measure.seed),
+        }
+    }
+
+    /// `lab` is the worker's, where it has one.
+    fn run(&self, lab: &mut Option<Lab>, name: &str, payload: &Path) -> Result<()> {
+        let options = || Options {
+            payload: Some(payload.to_path_buf()),
+            ..Options::default()
+        };
+        match self {
+            Self::Scenario(scenario) => {
+                let lab = match lab {
+                    Some(lab) => lab,
+                    None => lab.insert(Lab::among_decoys(name, options())?),
+                };
+                // What isn't banger's survives each of them.
+                decoys::plant(&lab.host)?;
+                (scenario.run)(lab)?;
+                decoys::untouched(&lab.host)
+            }
+            Self::Chaos(measure) => {
+                *lab = None;
+                chaos::run(lab, name, payload, *measure, &|line| {
+                    println!("    chaos: {line}");
+                })
+            }
+        }
+    }
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let chosen: Vec<&Scenario> = scenarios::ALL
-        .iter()
-        .filter(|scenario| {
-            arguments.names.is_empty()
-                || arguments
-                    .names
-                    .iter()
-                    .any(|name| scenario.name.contains(name.as_str()))
-        })
-        .collect();
+    let measure = chaos::Measure {
+        kills: KILLS,
+        cuts: CUTS,
+        seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)),
+    };
+    // The longest first.
+    let tasks =
+        std::iter::once(Task::Chaos(measure)).chain(scenarios::ALL.iter().map(Task::Scenario));
+    let is_wanted = |task: &Task| {
+        let name = task.name();
+        arguments.names.is_empty() || arguments.names.iter().any(|it| name.contains(it.as_str()))
+    };
+    let tasks: VecDeque<Task> = tasks.filter(is_wanted).collect();
     if arguments.list {
-        for scenario in &chosen {
-            println!("{}", scenario.name);
+        for task in &tasks {
+            println!("{}", task.name());
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let hosts = arguments.hosts.clamp(1, tasks.len().max(1));
     let payload = payload::build(Stages::default())?;
-    let up = || Lab::up("scenarios", payload.path());
-    let mut lab = Some(up()?);
-    let (mut passed, mut failed) = (0, 0);
-    for scenario in &chosen {
-        let start = Instant::now();
-        let result = with_retries(&mut lab, up, scenario)?;
-        let seconds = start.elapsed().as_secs_f64();
-        match result {
-            Ok(()) => {
-                passed += 1;
-                println!("PASS [{seconds:6.1} s] {}", scenario.name);
-            }
-            Err(error) => {
-                failed += 1;
-                // Not `{:?}`: that adds a backtrace, and hides the story.
-                println!("FAIL [{seconds:6.1} s] {}\n{error:#}", scenario.name);
-            }
+    let queue = Mutex::new(tasks);
+    let counts = Mutex::new((0, 0));
+    std::thread::scope(|scope| {
+        for number in 1..=hosts {
+            let (queue, counts, payload) = (&queue, &counts, payload.path());
+            scope.spawn(move || {
+                let name = format!("scenarios-{number}");
+                let mut lab = None;
+                while let Some(task) = next(queue) {
+                    let held = timed(&task, &mut lab, &name, payload);
+                    let mut counts = counts.lock().unwrap_or_else(|it| it.into_inner());
+                    if held { counts.0 += 1 } else { counts.1 += 1 }
+                }
+            });
         }
-    }
+    });
+    let (passed, failed) = counts.into_inner().unwrap_or_else(|it| it.into_inner());
     println!("{passed} passed, {failed} failed, 0 skipped");
     Ok(if failed == 0 {
         ExitCode::SUCCESS
@@ -65,35 +123,40 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// The inner result is the scenario's; the outer one says that no host can be had.
-fn with_retries(
-    lab: &mut Option<Lab>,
-    up: impl Fn() -> Result<Lab>,
-    scenario: &Scenario,
-) -> Result<Result<()>> {
+fn next(queue: &Mutex<VecDeque<Task>>) -> Option<Task> {
+    let mut queue = queue.lock().unwrap_or_else(|it| it.into_inner());
+    queue.pop_front()
+}
+
+/// Runs a task and says how it ended; whether it held.
+fn timed(task: &Task, lab: &mut Option<Lab>, name: &str, payload: &Path) -> bool {
+    let start = Instant::now();
+    let result = with_retries(task, lab, name, payload);
+    let seconds = start.elapsed().as_secs_f64();
+    match result {
+        Ok(()) => println!("PASS [{seconds:6.1} s] {}", task.name()),
+        // Not `{:?}`: that adds a backtrace, and hides the story.
+        Err(ref error) => println!("FAIL [{seconds:6.1} s] {}\n{error:#}", task.name()),
+    }
+    result.is_ok()
+}
+
+fn with_retries(task: &Task, lab: &mut Option<Lab>, name: &str, payload: &Path) -> Result<()> {
     for crashes in 1.. {
-        let here = match lab.take() {
-            Some(here) => lab.insert(here),
-            None => lab.insert(up()?),
+        let Err(error) = task.run(lab, name, payload) else {
+            return Ok(());
         };
-        let result = (scenario.run)(here);
-        let Err(error) = result else {
-            return Ok(Ok(()));
+        let Some(line) = lab.as_ref().and_then(|lab| lab.host.crashed()) else {
+            return Err(error);
         };
-        match here.host.crashed() {
-            Some(line) if crashes <= CRASH_RETRIES => {
-                println!(
-                    "HOST CRASH {crashes} in {}, again on a fresh host: {line}",
-                    scenario.name
-                );
-                *lab = None;
-            }
-            Some(line) => {
-                *lab = None;
-                return Ok(Err(error).context(format!("the host's kernel died again: {line}")));
-            }
-            None => return Ok(Err(error)),
+        *lab = None;
+        if crashes > CRASH_RETRIES {
+            return Err(error).context(format!("the host's kernel died again: {line}"));
         }
+        println!(
+            "HOST CRASH {crashes} in {}, again on a fresh host: {line}",
+            task.name()
+        );
     }
     unreachable!("the last attempt returns")
 }

@@ -20,8 +20,8 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
         "jq -e '.checks[] | select(.name == \"KVM\") | .message | contains(\"ran\")' /tmp/doctor.json",
     )?;
 
-    // Decoys are listed and don't count.
-    lab.root("dmsetup create banger-x --table '0 8 zero'; ip tuntap add bgr999 mode tap")?;
+    // Decoys are listed and don't count: `banger-x` is always there.
+    lab.root("ip tuntap add bgr999 mode tap")?;
     let list = lab.owner("banger doctor --inventory")?;
     for word in ["0 unowned, 0 missing", "banger-x", "bgr999"] {
         ensure!(list.contains(word), "the list lacks `{word}`:\n{list}");
@@ -50,6 +50,6 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
     lab.root(&format!("ls /var/lib/banger/trash | grep -q {uid}"))?;
     let list = lab.owner("banger doctor --inventory")?;
     ensure!(list.contains("0 unowned, 0 missing"), "{list}");
-    lab.root("dmsetup info banger-x && dmsetup remove banger-x && ip link delete bgr999")?;
+    lab.root("dmsetup info banger-x && ip link delete bgr999")?;
     Ok(())
 }

@@ -2,24 +2,24 @@
 
 use anyhow::{Result, ensure};
 
-use crate::lab::Lab;
+use crate::lab::{DEBIAN, Lab};
 
 pub(super) fn dropped_file(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "")?;
-    let host_name = lab.guest("web", "hostname")?;
+    lab.vm_over(DEBIAN, "debian", "")?;
+    let host_name = lab.guest("debian", "hostname")?;
     ensure!(
-        host_name.trim() == "web",
+        host_name.trim() == "debian",
         "the guest calls itself {host_name:?}"
     );
     let table = lab.owner("banger get vms")?;
     ensure!(
         table
             .lines()
-            .any(|line| line.starts_with("web") && line.contains("Ready")),
+            .any(|line| line.starts_with("debian") && line.contains("Ready")),
         "the table doesn't say so:\n{table}"
     );
     // The root file system has grown to the disk, and the work is durable.
-    let size = lab.guest("web", "df --output=size -BM / | tail -n 1")?;
+    let size = lab.guest("debian", "df --output=size -BM / | tail -n 1")?;
     let mib: u64 = size.trim().trim_end_matches('M').parse()?;
     ensure!(
         mib > 1_800,
@@ -32,5 +32,5 @@ pub(super) fn dropped_file(lab: &mut Lab) -> Result<()> {
         diff.stdout,
         diff.stderr
     );
-    Ok(())
+    lab.delete("debian")
 }

@@ -6,13 +6,18 @@
 
 mod access;
 mod bad_specs;
+mod bound;
+mod conformance;
 mod crashes;
+mod database;
 mod deletion;
 mod doctor;
 mod edit;
 mod editing;
 mod examples;
 mod first_vm;
+mod hardening;
+mod leftovers;
 mod network;
 mod power;
 mod system;
@@ -38,6 +43,14 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "the_foreign_account_gets_nothing",
         run: access::foreign_account,
+    },
+    Scenario {
+        name: "the_sandboxes_refuse_what_is_forbidden",
+        run: hardening::sandboxes,
+    },
+    Scenario {
+        name: "a_compromised_owner_gets_nothing_beyond_the_bound",
+        run: bound::helper,
     },
     Scenario {
         name: "bad_specs_harm_no_running_vm",
@@ -66,6 +79,18 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "damaged_scratch_files_lose_nothing",
         run: crashes::scratch_files,
+    },
+    Scenario {
+        name: "a_damaged_database_destroys_nothing",
+        run: database::damaged,
+    },
+    Scenario {
+        name: "an_unwritable_database_destroys_nothing",
+        run: database::unwritable,
+    },
+    Scenario {
+        name: "a_stale_tap_does_not_poison_the_next_boot",
+        run: leftovers::stale_tap,
     },
     Scenario {
         name: "a_write_survives_stop_and_start",
@@ -126,6 +151,18 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_restart_of_the_services_keeps_every_vm",
         run: system::restart,
+    },
+    Scenario {
+        name: "after_a_power_cut_everything_is_back",
+        run: system::reboot,
+    },
+    Scenario {
+        name: "a_deleted_disk_leaves_no_loop_and_no_busy_dm",
+        run: leftovers::deleted_disk,
+    },
+    Scenario {
+        name: "the_real_kernel_conforms",
+        run: conformance::real_kernel,
     },
     Scenario {
         name: "a_deleted_file_leaves_nothing",

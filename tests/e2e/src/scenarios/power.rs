@@ -2,20 +2,20 @@
 
 use anyhow::{Result, ensure};
 
-use crate::lab::Lab;
+use crate::lab::{DEBIAN, Lab};
 
 pub(super) fn write_then_stop(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm_over(DEBIAN, "debian", "vcpus: 2")?;
     // No sync: a clean stop has to see to it.
     lab.guest(
-        "web",
+        "debian",
         "head -c 3000000 /dev/urandom > /var/written; sha256sum < /var/written > /var/sum",
     )?;
-    let sum = lab.guest("web", "cat /var/sum")?;
-    lab.owner("banger vm stop web")?;
-    let phase = lab.field("web", ".status.phase")?;
+    let sum = lab.guest("debian", "cat /var/sum")?;
+    lab.owner("banger vm stop debian")?;
+    let phase = lab.field("debian", ".status.phase")?;
     ensure!(phase == "Stopped", "after the stop it is {phase}");
-    let uid = lab.field("web", ".metadata.uid")?;
+    let uid = lab.field("debian", ".metadata.uid")?;
     let left: Vec<_> = lab
         .inventory()?
         .0
@@ -25,15 +25,15 @@ pub(super) fn write_then_stop(lab: &mut Lab) -> Result<()> {
     let disks_only = left.iter().all(|line| line.starts_with("vm "));
     ensure!(disks_only, "a stopped VM still has {left:?}");
 
-    lab.owner("banger vm start web")?;
-    lab.ready("web")?;
-    let again = lab.guest("web", "sha256sum < /var/written")?;
+    lab.owner("banger vm start debian")?;
+    lab.ready("debian")?;
+    let again = lab.guest("debian", "sha256sum < /var/written")?;
     ensure!(again == sum, "the write is lost: {again} instead of {sum}");
     // A clean stop leaves nothing for the journal to recover.
-    let log = lab.guest("web", "dmesg | grep -c 'recovery complete' || true")?;
+    let log = lab.guest("debian", "dmesg | grep -c 'recovery complete' || true")?;
     ensure!(
         log.trim() == "0",
         "the root file system was not unmounted cleanly"
     );
-    Ok(())
+    lab.delete("debian")
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::lab::Lab;
+use crate::{decoys, lab::Lab};
 
 const INSTALL: &str = "/payload/banger system install --owner owner --from /payload \
                        --firecracker /images/firecracker --jailer /images/jailer";
@@ -16,6 +16,35 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
     lab.root(INSTALL)?;
     lab.ready("web")?;
     ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    // The journal tells of one VM, step by step.
+    lab.root(
+        "journalctl -u bangerd VM=web OP=create -o json | \
+         jq -es 'any(.STAGE == \"starting Firecracker\")' >/dev/null",
+    )?;
+    Ok(())
+}
+
+/// The host loses power; what ran runs again, with what was synced.
+pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    lab.guest("web", "echo kept > /var/marker; sync")?;
+    let uid = lab.field("web", ".metadata.uid")?;
+    lab.host.reset()?;
+    decoys::plant(&lab.host)?;
+    lab.ready("web")?;
+    ensure!(
+        lab.field("web", ".metadata.uid")? == uid,
+        "it is another VM"
+    );
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the disk is another one");
+    let body = lab.guest("web", "curl -s --max-time 8 http://198.51.100.2/")?;
+    ensure!(
+        body.contains("the fake internet"),
+        "through NAT it got {body:?}"
+    );
+    let list = lab.owner("banger doctor --inventory")?;
+    ensure!(list.contains("0 unowned, 0 missing"), "{list}");
     Ok(())
 }
 

@@ -1,0 +1,73 @@
+//! The bound: a compromised owner account may destroy its own VMs, use up its
+//! quota and reach the networks it is allowed; nothing else.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+pub(super) fn helper(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "vcpus: 2")?;
+    lab.vm("other", "")?;
+    let (uid, pid) = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
+    let slot = lab.field("web", ".status.handles.tap | ltrimstr(\"bgr\")")?;
+    let cow = lab.field("web", ".status.handles.cowLoop | ltrimstr(\"/dev/loop\")")?;
+    let foreign = lab.root(
+        "losetup -n -O NAME -j /srv/foreign/disk | sed 's,/dev/loop,,'; \
+         install -m 0644 /dev/null /var/lib/banger/foreign.img",
+    )?;
+    let helper = lab.root("systemctl show -P MainPID banger-helper")?;
+    let descriptors = format!("ls /proc/{}/fd | wc -l", helper.trim());
+    let before = (lab.inventory()?, lab.root(&descriptors)?);
+
+    let tried = lab.owner(&format!(
+        "ulimit -n $(ulimit -Hn); /payload/attack --victim {uid} --victim-slot {slot} \
+         --victim-loop {cow} --foreign-loop {}",
+        foreign.trim()
+    ));
+    lab.root("rm /var/lib/banger/foreign.img")?;
+    println!("{}", tried?.trim_end());
+
+    api_socket(lab, &uid)?;
+    let now = lab.root("systemctl show -P MainPID banger-helper")?;
+    ensure!(
+        now == helper,
+        "the helper crashed: pid {helper}, then {now}"
+    );
+    let after = (lab.inventory()?, lab.root(&descriptors)?);
+    ensure!(after.0 == before.0, "before: {before:?}\nafter: {after:?}");
+    let count = |text: &str| text.trim().parse::<i32>();
+    ensure!(
+        count(&after.1)? < count(&before.1)? + 70,
+        "the helper keeps descriptors: {} before, {} after",
+        before.1,
+        after.1
+    );
+    ensure!(
+        lab.pid("web")? == pid && lab.guest("web", "hostname")?.trim() == "web",
+        "web suffered"
+    );
+    lab.delete("other")
+}
+
+/// Firecracker does what its owner says, within its jail.
+fn api_socket(lab: &Lab, uid: &str) -> Result<()> {
+    let other = lab.field("other", ".metadata.uid")?;
+    for path in [
+        "/etc/shadow".to_owned(),
+        "/dev/vda".to_owned(),
+        format!("/var/lib/banger/vms/{other}/root.cow"),
+        format!("/dev/mapper/banger-{other}-root"),
+        "../../../../../etc/shadow".to_owned(),
+    ] {
+        let answer = lab.owner(&format!(
+            "curl -s -o /tmp/answer -w '%{{http_code}}' --unix-socket /run/banger/vms/{uid}/fc.sock \
+             -X PATCH http://localhost/drives/root -H 'Content-Type: application/json' \
+             -d '{{\"drive_id\":\"root\",\"path_on_host\":\"{path}\"}}'; cat /tmp/answer"
+        ))?;
+        ensure!(
+            answer.starts_with("400") && answer.contains("No such file"),
+            "Firecracker opened {path}: {answer}"
+        );
+    }
+    Ok(())
+}

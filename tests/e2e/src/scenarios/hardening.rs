@@ -1,0 +1,116 @@
+//! What the two services can't do: the score that systemd gives their units,
+//! and what the score can't say, tried from inside each sandbox.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::lab::Lab;
+
+/// Unit, and the exposure that it may have at most, in tenths. A ratchet: it
+/// only goes down.
+const EXPOSURE: [(&str, u32); 2] = [("bangerd", 17), ("banger-helper", 35)];
+
+/// What nobody may do in bangerd's sandbox: the owner's rights, and less.
+const DAEMON: &[(&str, &str)] = &[
+    (
+        "write the system",
+        "touch /usr/lib/probe || touch /etc/probe",
+    ),
+    ("write the home", "touch ~owner/probe"),
+    ("read the helper's state", "ls /var/lib/banger-helper/jail"),
+    ("open KVM", ": < /dev/kvm"),
+    ("open a disk", "head -c 1 /dev/vda"),
+    ("make a device", "mknod /tmp/probe b 254 0"),
+    ("mount", "mount -t tmpfs none /tmp"),
+    ("make a namespace", "unshare -U true"),
+    ("become root", "sudo -n true || su -c true root </dev/null"),
+    ("read root's environment", "cat /proc/1/environ"),
+    ("make an interface", "ip link add probe type dummy"),
+    ("read the firewall", "nft list ruleset | grep ."),
+    ("set the clock", "date -s 2001-01-01"),
+    (
+        "change the kernel's settings",
+        "echo 1 > /proc/sys/kernel/sysrq",
+    ),
+];
+
+/// What nobody may do in the helper's sandbox, though it is root's.
+const HELPER: &[(&str, &str)] = &[
+    ("write the system", "touch /usr/lib/probe"),
+    (
+        "write what systemd reads",
+        "touch /etc/systemd/system/probe.service",
+    ),
+    ("change passwords", "echo x >> /etc/shadow"),
+    ("read a home", "ls ~owner/.config"),
+    ("open a disk", "head -c 1 /dev/vda"),
+    ("open the memory", "head -c 1 /dev/mem"),
+    ("speak to a network", "exec 3<>/dev/tcp/198.51.100.2/80"),
+    ("make a namespace", "unshare -n true"),
+    ("set the clock", "date -s 2001-01-01"),
+    ("name the host", "hostname probe"),
+    ("load a module", "insmod /payload/banger"),
+    ("write a control group", "mkdir /sys/fs/cgroup/probe"),
+    ("read the kernel's log", "dmesg | grep ."),
+    (
+        "become another user",
+        "setpriv --reuid 1001 --clear-groups true",
+    ),
+];
+
+pub(super) fn sandboxes(lab: &mut Lab) -> Result<()> {
+    for (unit, most) in EXPOSURE {
+        lab.root(&format!(
+            "systemd-analyze security --no-pager --threshold {most} {unit}.service"
+        ))
+        .with_context(|| format!("{unit} is more exposed than {most} tenths"))?;
+        let line = lab.root(&format!(
+            "systemd-analyze security --no-pager {unit}.service | tail -n 1"
+        ))?;
+        println!("{}", line.trim());
+    }
+    forbidden(lab, "bangerd", DAEMON)?;
+    forbidden(lab, "banger-helper", HELPER)
+}
+
+/// Runs each line in the unit's own sandbox, where it must fail, and not for
+/// want of a program.
+fn forbidden(lab: &Lab, unit: &str, actions: &[(&str, &str)]) -> Result<()> {
+    let probe = format!("probe-{unit}.service");
+    // Its own unit, with another program and without its sockets and directories' ends.
+    lab.root(&format!(
+        "systemctl cat {unit}.service | sed -E '/^(Type|ExecStart|Restart|Also|Requires|Wants|After)=/d' \
+         | sed 's/^\\[Service\\]/[Service]\\nType=oneshot\\nEnvironment=PATH=\\/usr\\/sbin:\\/usr\\/bin:\\/sbin:\\/bin\\n\
+         ExecStart=\\/bin\\/bash \\/run\\/probe.sh/' > /run/systemd/system/{probe}; systemctl daemon-reload"
+    ))?;
+    let result = (|| {
+        ensure!(
+            attempt(lab, &probe, "true")? == 0,
+            "nothing runs in {unit}'s sandbox at all: the test says nothing"
+        );
+        for (what, line) in actions {
+            match attempt(lab, &probe, line)? {
+                0 => bail!("in {unit}'s sandbox one can {what}: {line}"),
+                127 => bail!("the host lacks a program of: {line}"),
+                _ => {}
+            }
+        }
+        Ok(())
+    })();
+    lab.root(&format!(
+        "rm -f /run/systemd/system/{probe} /run/probe.sh; systemctl daemon-reload; \
+         systemctl reset-failed {probe} 2>/dev/null || true"
+    ))?;
+    result
+}
+
+/// The exit status of a line in the probe's sandbox.
+fn attempt(lab: &Lab, probe: &str, line: &str) -> Result<i32> {
+    let status = lab.root(&format!(
+        "cat > /run/probe.sh <<'EOF'\n{line}\nEOF\nchmod 0644 /run/probe.sh; \
+         systemctl start {probe} 2>/dev/null; systemctl show -P ExecMainStatus {probe}"
+    ))?;
+    status
+        .trim()
+        .parse()
+        .with_context(|| format!("{probe} has no exit status: {status}"))
+}

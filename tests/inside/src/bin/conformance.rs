@@ -1,0 +1,88 @@
+//! `conformance`: the cases that the simulated host is held to, tried on the
+//! real one, through the installed helper. The daemon must be stopped, so that
+//! nobody else acts; an image must have been imported.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, anyhow};
+use banger::act::{RealHost, RealHostOptions};
+use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::plan::HostStep;
+use banger_core::seam::Host as _;
+use banger_protocol::{Install, Sectors, Slot, install};
+use banger_testkit::conformance::{Bench, Case};
+use banger_testkit::generate;
+use clap::Parser;
+
+/// Tries what every host must do on this one.
+#[derive(Parser)]
+struct Arguments {
+    /// The digest of an imported image, as its status has it.
+    #[arg(long)]
+    image: String,
+    /// Bytes of a root disk; at least the image's.
+    #[arg(long, default_value_t = 2 << 30)]
+    size: u64,
+    /// The owner's home.
+    #[arg(long, env = "HOME")]
+    home: PathBuf,
+    /// What `banger system install` decided.
+    #[arg(long, default_value = install::PATH)]
+    install: PathBuf,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    tokio::runtime::Runtime::new()
+        .context("the runtime can't start")?
+        .block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let path = &arguments.install;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("can't read {}: is banger installed?", path.display()))?;
+    let installed: Install = toml::from_str(&text)?;
+    let image = ImageDigest(arguments.image);
+    let vms = [vm(1, &installed, &image)?, vm(2, &installed, &image)?];
+    let host = RealHost::new(RealHostOptions::installed(installed, arguments.home));
+    host.host_step(&HostStep::EnsureBridge)
+        .await
+        .map_err(|error| anyhow!("{error}"))?;
+    let bench = Bench {
+        image,
+        size: Sectors::from_bytes(arguments.size),
+        vms,
+    };
+    let mut failed = 0;
+    for case in Case::ALL {
+        match case.run(&host, &bench).await {
+            Ok(()) => println!("PASS {case:?}"),
+            Err(differs) => {
+                failed += 1;
+                println!("FAIL {case:?}: {differs}");
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", Case::ALL.len() - failed);
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A VM at the end of the host's slots, where no other is.
+fn vm(n: u16, installed: &Install, image: &ImageDigest) -> Result<VmIntent> {
+    let mut vm = generate::vm(n, generate::spec("conformance"));
+    let slot = Slot::try_from(installed.slots - n)?;
+    vm.allocation.slot = slot;
+    vm.allocation.address = slot
+        .address(installed.subnet)
+        .context("the subnet has no such slot")?;
+    vm.allocation.mac = slot
+        .mac(installed.subnet)
+        .context("the subnet has no such slot")?;
+    vm.image = Some(image.clone());
+    Ok(vm)
+}
