@@ -241,7 +241,9 @@ fn words(action: &VmPlan) -> String {
     let verb = match action.verb {
         Verb::Teardown => "teardown",
         Verb::Demote => "demote",
+        Verb::Pause => "pause",
         Verb::Stop => "stop",
+        Verb::Resume => "resume",
         Verb::Restore => "restore",
         Verb::Create => "create",
         Verb::Update => "update",
