@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use banger_core::api::Quantity;
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::inventory::{Holdings, Leftover};
@@ -38,6 +39,8 @@ pub struct RealHostOptions {
     pub helper_socket: PathBuf,
     /// Sockets of the VMMs, `vms/<uid>` below it.
     pub runtime_dir: PathBuf,
+    /// What of the disk imports leave alone, for guests not to be paused for one.
+    pub keep_free: Quantity,
 }
 
 impl RealHostOptions {
@@ -49,6 +52,7 @@ impl RealHostOptions {
             home,
             helper_socket: install::HELPER_SOCKET.into(),
             runtime_dir: install::RUNTIME_DIR.into(),
+            keep_free: Quantity::default(),
         }
     }
 }
@@ -73,6 +77,7 @@ impl RealHost {
             owner_key: OwnerKey::of_home(&options.home),
             changed: Arc::new(Notify::new()),
             exits: super::exit_watch::ExitWatch::default(),
+            keep_free: options.keep_free.bytes(),
             trash: trash_list::TrashCache::default(),
         });
         let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
