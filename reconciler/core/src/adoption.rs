@@ -84,7 +84,7 @@ fn doubt(vm: &ObservedVm) -> Option<String> {
     match instance {
         Instance::NotStarted => return Some("its guest was never started".into()),
         Instance::Unknown(why) => return Some(format!("its API gave no answer: {why}")),
-        Instance::Running => {}
+        Instance::Running | Instance::Paused => {}
     }
     if let Some(why) = vm.root.unknown() {
         return Some(format!("its root disk can't be told: {why}"));

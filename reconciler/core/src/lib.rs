@@ -22,6 +22,7 @@ pub mod observed;
 pub mod outcome;
 pub mod parse;
 pub mod plan;
+pub mod pressure;
 pub mod problem;
 pub mod reading;
 pub mod schema;

@@ -8,6 +8,7 @@ use banger_protocol::{LoopNumber, Sectors, Slot, VmUid};
 
 use crate::api::virtual_machine::Port;
 use crate::intent::ImageDigest;
+use crate::pressure::Room;
 
 /// There, not there, or not to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Instance {
     NotStarted,
     /// The guest runs.
     Running,
+    /// It was started, and its processors stand still.
+    Paused,
     /// The API gave no answer.
     Unknown(String),
 }
@@ -221,6 +224,8 @@ pub struct Observed {
     pub images: Presence<BTreeSet<ImageDigest>>,
     /// Images that disks in the trash lie over.
     pub trash: Presence<BTreeSet<ImageDigest>>,
+    /// Room for the state directory.
+    pub room: Presence<Room>,
 }
 
 impl Observed {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use crate::inventory::{Holdings, Leftover};
-use crate::observed::Observed;
+use crate::observed::{Observed, Presence};
 use crate::plan::{HostStep, Step};
+use crate::pressure::Room;
 use crate::trash::Trashed;
 
 /// Why a step failed.
@@ -106,6 +107,10 @@ pub trait Host: Send + Sync + 'static {
         &self,
         leftover: &Leftover,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
+
+    /// Room for the state directory, as `observe` tells it too; so cheap that
+    /// it may be asked every second.
+    fn room(&self) -> impl Future<Output = Presence<Room>> + Send;
 
     /// Memory that VMs may take now, in bytes.
     fn available_memory(&self) -> u64;

@@ -14,6 +14,7 @@ use banger_core::outcome::{self, Moment};
 use banger_core::plan::{
     self, Clock, ImageStep, Plan, PoolTarget, Step, VmPlan, Why, wants_to_run,
 };
+use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_protocol::{DiskRole, PoolSize, VmUid, WarmUps};
 use banger_testkit::{FakeHost, Fault, When, generate};
@@ -49,6 +50,7 @@ impl World {
         let clock = Clock {
             boot_ms: self.boot_ms,
             available_memory: 1 << 50,
+            disk: DiskState::default(),
             pool: Some(PoolTarget {
                 size: PoolSize::try_from(2).unwrap(),
                 parallel: WarmUps::try_from(2).unwrap(),

@@ -10,6 +10,7 @@ use banger_core::inventory::{
     Holdings, InventoryReport, Leftover, Object, Scratch, State, collect, compare,
 };
 use banger_core::plan::{Clock, HostStep, Step, plan};
+use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_protocol::inventory::Probe;
 use banger_protocol::{DiskRole, Sectors, VmUid};
@@ -276,6 +277,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
         pool: None,
         boot_ms: 1,
         available_memory: 1 << 40,
+        disk: DiskState::default(),
     };
     let nothing = plan(&Intents::default(), &host.do_observe(), clock);
     assert!(nothing.is_empty(), "{nothing:#?}");

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use banger_core::admit::{Admission, Rules, admit};
-use banger_core::api::{Kind, Name};
+use banger_core::api::{Kind, Name, Quantity};
 use banger_core::config::VmDefaults;
 use banger_core::effect;
 use banger_core::intent::{Deletion, Intents, PowerOverride};
 use banger_core::observed::{Instance, Observed};
 use banger_core::outcome::{self, Moment};
 use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan, Why, wants_to_run};
+use banger_core::pressure::{DiskLimits, Gauge, Pressure};
 use banger_core::reading::{FileReading, Reading};
 use banger_core::seam::VmRef;
 use banger_core::vanish::{Vanish, Vanished};
@@ -28,6 +29,13 @@ const STEPS: u64 = 100_000;
 /// Steps after which a history ends, and its host with it.
 const LENGTH: u64 = 400;
 const VMS: u64 = 5;
+const DISK: DiskLimits = DiskLimits {
+    creates: Quantity::from_mib(2048),
+    guests: Quantity::from_mib(512),
+    hysteresis: Quantity::from_mib(256),
+    ballast: Quantity::from_mib(256),
+};
+const ROOMY: Quantity = Quantity::from_mib(1 << 30);
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough for choices, and repeatable.
 struct Random(u64);
@@ -78,6 +86,7 @@ struct World {
     minted: u16,
     boot_ms: u64,
     boot_id: String,
+    gauge: Gauge,
     /// Names whose document was there, in whatever form, at the last pass too.
     kept: BTreeMap<String, VmUid>,
     happened: VecDeque<String>,
@@ -110,6 +119,7 @@ impl World {
             minted: 0,
             boot_ms: 1_000_000,
             boot_id: String::new(),
+            gauge: Gauge::default(),
             kept: BTreeMap::new(),
             happened: VecDeque::new(),
             counted: BTreeMap::new(),
@@ -180,13 +190,17 @@ impl World {
                 image.error.not_before_ms = 0;
             }
         }
+        self.gauge.read(&observed, &DISK);
+        let disk = self.gauge.state(DISK);
         let clock = Clock {
             boot_ms: self.boot_ms,
             available_memory: 1 << 50,
             pool: None,
+            disk,
         };
         let plan = plan::plan(&self.intents, &observed, clock);
         check_plan(&plan, &observed);
+        check_pressure(&plan, &observed, disk.pressure);
         self.carry_out(&plan);
         if self.host.faults().has_crashed() {
             self.crash();
@@ -203,11 +217,12 @@ impl World {
         self.count("crash");
         self.host.faults().revive();
         self.vanish = Vanish::default();
+        self.gauge = Gauge::default();
     }
 
     fn carry_out(&mut self, plan: &Plan) {
         let died = |world: &Self| world.host.faults().has_crashed();
-        for step in &plan.host {
+        for step in plan.host.iter().chain(&plan.ballast) {
             // A failure is seen by the next pass.
             let _ = self.host.do_host_step(step);
         }
@@ -369,6 +384,7 @@ impl World {
             self.host.fail_section(section, false);
         }
         self.host.fill_disk(false);
+        self.host.set_free(ROOMY);
         self.images_garbled = false;
         self.settle();
         // Faults that lay ahead strike while it settles; twice is enough, as
@@ -452,7 +468,7 @@ impl World {
             .values()
             .find(|vm| vm.name().as_str() == name);
         let uid = uid.map(|vm| vm.uid);
-        let what = self.random.below(26);
+        let what = self.random.below(28);
         self.happened.push_back(format!("{what} {name}"));
         if self.happened.len() > 40 {
             self.happened.pop_front();
@@ -511,7 +527,7 @@ impl World {
                 self.host.fail_observations(fail);
             }
             18 => {
-                let at = usize::try_from(self.random.below(8)).unwrap();
+                let at = usize::try_from(self.random.below(9)).unwrap();
                 let fail = self.random.one_in(2);
                 self.host.fail_section(Section::ALL[at], fail);
             }
@@ -531,6 +547,11 @@ impl World {
                 self.host.add_fault(Fault { call, when });
             }
             24 => self.boot_ms += self.random.below(5_000),
+            25..=26 => {
+                let free = [0, 200, 600, 900, 1_800, 3_000];
+                let at = usize::try_from(self.random.below(6)).unwrap();
+                self.host.set_free(Quantity::from_mib(free[at]));
+            }
             _ => self.calm(),
         }
         self.pass();
@@ -555,12 +576,38 @@ impl World {
 /// What can't be seen is neither made nor removed.
 fn check_plan(plan: &Plan, observed: &Observed) {
     for action in &plan.vms {
-        let why = observed.vm(action.uid).first_unknown();
+        let here = observed.vm(action.uid);
+        if action.verb == Verb::Pause {
+            // Neither, and it can't wait until all can be seen.
+            assert!(here.vmm.present().is_some(), "{action:?}");
+            continue;
+        }
+        let why = here.first_unknown();
         assert!(why.is_none(), "{why:?}, but {action:?}");
     }
     for step in &plan.images {
         let removes = matches!(step, ImageStep::Remove { .. });
         assert!(!removes || observed.images.unknown().is_none(), "{step:?}");
+    }
+}
+
+/// Nothing is made without room for it, and nothing writes without any; what
+/// can't be told changes nothing.
+fn check_pressure(plan: &Plan, observed: &Observed, pressure: Pressure) {
+    let known = observed.room.present().is_some();
+    for action in &plan.vms {
+        let here = observed.vm(action.uid);
+        let room = match action.verb {
+            Verb::Create if here.cow_file.is_absent() => known && pressure == Pressure::None,
+            Verb::Create | Verb::Resume => known && pressure < Pressure::Guests,
+            Verb::Pause => known && pressure == Pressure::Guests,
+            _ => true,
+        };
+        assert!(room, "{pressure:?}, {:?}: {action:?}", observed.room);
+    }
+    for step in &plan.images {
+        let imports = matches!(step, ImageStep::Import { .. });
+        assert!(!imports || known && pressure == Pressure::None, "{step:?}");
     }
 }
 
@@ -593,6 +640,8 @@ fn random_histories_lose_nothing_and_leak_nothing() {
         }
     }
     for what in [
+        "pause",
+        "resume",
         "create",
         "teardown",
         "demote",

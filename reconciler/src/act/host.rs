@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use banger_core::api::Quantity;
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Instance, Observed, Presence};
 use banger_core::plan::{HostStep, Step};
+use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, Process};
@@ -37,6 +39,8 @@ pub struct RealHostOptions {
     pub helper_socket: PathBuf,
     /// Sockets of the VMMs, `vms/<uid>` below it.
     pub runtime_dir: PathBuf,
+    /// What of the disk imports leave alone, for guests not to be paused for one.
+    pub keep_free: Quantity,
 }
 
 impl RealHostOptions {
@@ -48,6 +52,7 @@ impl RealHostOptions {
             home,
             helper_socket: install::HELPER_SOCKET.into(),
             runtime_dir: install::RUNTIME_DIR.into(),
+            keep_free: Quantity::default(),
         }
     }
 }
@@ -72,6 +77,7 @@ impl RealHost {
             owner_key: OwnerKey::of_home(&options.home),
             changed: Arc::new(Notify::new()),
             exits: super::exit_watch::ExitWatch::default(),
+            keep_free: options.keep_free.bytes(),
             trash: trash_list::TrashCache::default(),
         });
         let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
@@ -139,6 +145,7 @@ impl RealHost {
                 attendant = attended(&self.shared);
             }
             if let Some(attendant) = attendant {
+                attendant.hold_pulse(vmm.instance == Instance::Paused);
                 vm.ports = attendant.published.ports();
                 let word = attendant.word();
                 // That it is leaving was also written down: a later daemon knows it.
@@ -189,6 +196,7 @@ impl Host for RealHost {
             Ok(entries) => Presence::Present(pinned(&entries)),
             Err(error) => Presence::Unknown(error.message),
         };
+        observed.room = self.shared.room().await;
         self.listen_in(&mut observed, vms).await;
         observed
     }
@@ -200,6 +208,8 @@ impl Host for RealHost {
             HostStep::EnsurePool { size, parallel } => {
                 self.shared.ensure_pool(*size, *parallel).await
             }
+            HostStep::EnsureBallast { size } => self.shared.ensure_ballast(*size).await,
+            HostStep::ReleaseBallast => self.shared.release_ballast().await,
         }
     }
 
@@ -247,6 +257,8 @@ impl Host for RealHost {
             Step::ShutDownGuest { grace_seconds } => {
                 shared.shut_down_guest(uid, *grace_seconds).await
             }
+            Step::PauseGuest => shared.pause_guest(uid).await,
+            Step::ResumeGuest => shared.resume_guest(uid).await,
             Step::KillVmm => shared.kill_vmm(uid).await,
             Step::RemoveVmm => shared.remove_vmm(uid).await,
             Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
@@ -290,6 +302,10 @@ impl Host for RealHost {
 
     async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
         self.shared.remove_leftover(leftover).await
+    }
+
+    async fn room(&self) -> Presence<Room> {
+        self.shared.room().await
     }
 
     /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.

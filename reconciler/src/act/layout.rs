@@ -4,6 +4,7 @@
 //! <state>/vms/<uid>/{root.cow, work.ext4, serial.log, known_hosts, leaving, handles.json}
 //! <state>/images/<digest>/{rootfs.ext4, vmlinux, initrd}
 //! <state>/trash/<uid>-<name>-<time>/…
+//! <state>/ballast
 //! <runtime>/vms/<uid>/{fc.sock, v.sock, v.sock_1024, metrics}
 //! ```
 
@@ -110,6 +111,11 @@ impl Layout {
     /// Disks that are kept for a while.
     pub fn trash(&self) -> PathBuf {
         self.state.join("trash")
+    }
+
+    /// The file that only takes room.
+    pub fn ballast(&self) -> PathBuf {
+        self.state.join("ballast")
     }
 
     /// The state directory itself.

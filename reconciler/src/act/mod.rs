@@ -5,6 +5,7 @@
 //! decides nothing; what it needs stands in it and in the VM's intent.
 //! Guarantees: each may be repeated after a crash at any point of it.
 
+mod ballast;
 mod boot;
 mod disks;
 mod exit_watch;
@@ -15,6 +16,8 @@ mod host;
 mod image;
 pub mod layout;
 mod network;
+mod pause;
+mod room;
 mod root_disk;
 mod serial_log;
 mod shared;

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) owner_key: OwnerKey,
     pub(super) changed: Arc<Notify>,
     pub(super) exits: ExitWatch,
+    /// Bytes of the disk that imports leave alone.
+    pub(super) keep_free: u64,
     pub(super) trash: TrashCache,
 }
 

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::layout::Layout;
 use super::root_disk::{self, cow_length};
 use super::trash::TrashEntry;
-use super::{host, serial_log, trash, trash_list, work_disk};
+use super::{ballast, host, room, serial_log, trash, trash_list, work_disk};
 
 const MIB: u64 = 1 << 20;
 
@@ -355,4 +355,50 @@ fn only_an_entry_of_the_trash_is_emptied() {
     }
     assert!(entries(&state).is_empty());
     assert!(state.layout.cow(uid()).exists());
+}
+
+#[test]
+fn the_ballast_takes_its_room_and_gives_it_back() {
+    let state = state();
+    std::fs::create_dir_all(state.layout.state()).unwrap();
+    let size = |mib| banger_core::api::Quantity::from_mib(mib);
+    let held = || room::read(&state.layout).unwrap().ballast;
+    assert_eq!(held(), size(0));
+    for mib in [8, 8, 16, 4] {
+        ballast::ensure(&state.layout, size(mib)).unwrap();
+        assert_eq!(held(), size(mib));
+        let file = state.layout.ballast().metadata().unwrap();
+        assert_eq!(file.len(), mib * MIB);
+        assert!(file.blocks() * 512 >= mib * MIB, "it has holes");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+    // A hole is no ballast: it is filled.
+    ballast::release(&state.layout).unwrap();
+    File::create(state.layout.ballast())
+        .and_then(|file| file.set_len(8 * MIB))
+        .unwrap();
+    assert_eq!(held(), size(0));
+    ballast::ensure(&state.layout, size(8)).unwrap();
+    assert_eq!(held(), size(8));
+    ballast::release(&state.layout).unwrap();
+    ballast::release(&state.layout).unwrap();
+    assert_eq!(held(), size(0));
+    assert!(!state.layout.ballast().exists());
+}
+
+#[test]
+fn a_ballast_that_does_not_fit_is_not_tried() {
+    let state = state();
+    std::fs::create_dir_all(state.layout.state()).unwrap();
+    let free = room::read(&state.layout).unwrap().free;
+    let too_large = banger_core::api::Quantity::from_mib(free.mib() + (64 << 10));
+    let error = ballast::ensure(&state.layout, too_large).unwrap_err();
+    assert!(error.message.contains("ballast"), "{error}");
+    assert!(error.remedy.is_some_and(|it| it.contains("free space")));
+    assert!(!state.layout.ballast().exists());
+}
+
+#[test]
+fn room_in_a_directory_that_is_not_there_is_an_error() {
+    assert!(room::read(&state().layout).is_err());
 }

@@ -16,6 +16,7 @@ use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
 use banger_core::admit::Rules;
 use banger_core::config::Config;
+use banger_core::pressure::Pressure;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
 use banger_protocol::{Install, install, version};
@@ -133,6 +134,8 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let rules = rules(&config, installed.subnet, installed.slots);
     let mut options = RealHostOptions::installed(installed, home.clone());
     options.state_dir.clone_from(&state_dir);
+    let guests = config.disk.limits().end_of(Pressure::Guests);
+    options.keep_free = guests.unwrap_or_default();
     let host = Arc::new(RealHost::new(options));
     let asked = Arc::clone(&host);
     let helper = move || -> futures::future::BoxFuture<'static, Result<String, String>> {
@@ -199,6 +202,7 @@ impl Daemon {
             },
             memory_headroom: self.config.limits.memory_headroom.bytes(),
             pool: self.config.pool.target(),
+            disk: self.config.disk.limits(),
             max_chains: self.config.limits.max_concurrent_actions.into(),
             resync: Duration::from_secs(self.config.directories.resync_seconds.into()),
             trash_keep: Duration::from_secs(u64::from(self.config.trash.keep_days) * 86_400),

@@ -58,7 +58,8 @@ impl<H: Host> Controller<H> {
         self.begun
             .retain(|uid, _| planned.contains(uid) || busy.contains(uid));
         for plan in &plan.vms {
-            if self.chains.len() >= self.settings.max_chains {
+            // Pausing is one short request, and can't wait.
+            if plan.verb != Verb::Pause && self.chains.len() >= self.settings.max_chains {
                 // The rest is planned anew as soon as one of them is over.
                 break;
             }
@@ -88,6 +89,18 @@ impl<H: Host> Controller<H> {
         None
     }
 
+    /// Until the first of those can be begun that failed a moment ago.
+    pub(super) fn held_off(&self, plan: &Plan) -> Option<Duration> {
+        let now = Instant::now();
+        let until = plan
+            .vms
+            .iter()
+            .filter_map(|plan| self.pauses.get(&plan.uid));
+        until
+            .filter_map(|until| until.checked_duration_since(now))
+            .min()
+    }
+
     async fn begin(&mut self, plan: &VmPlan, intents: &Intents, boot_id: &str) {
         let uid = plan.uid;
         if self
@@ -115,10 +128,9 @@ impl<H: Host> Controller<H> {
         let event = NewEvent {
             kind: Kind::VirtualMachine,
             name: plan.name.clone(),
-            severity: if plan.verb == Verb::Demote {
-                Severity::Warning
-            } else {
-                Severity::Normal
+            severity: match plan.verb {
+                Verb::Demote | Verb::Pause => Severity::Warning,
+                _ => Severity::Normal,
             },
             reason: reason(plan.verb),
             message: plan.reason.clone(),
@@ -203,7 +215,9 @@ const fn reason(verb: Verb) -> &'static str {
     match verb {
         Verb::Teardown => "TearingDown",
         Verb::Demote => "Demoting",
+        Verb::Pause => "Pausing",
         Verb::Stop => "Stopping",
+        Verb::Resume => "Resuming",
         Verb::Restore => "Restoring",
         Verb::Create => "Creating",
         Verb::Update => "Updating",

@@ -20,6 +20,7 @@ mod chain;
 mod clock;
 mod collect;
 mod confirm;
+mod disk;
 mod happened;
 mod image;
 mod ledger;

@@ -22,6 +22,7 @@ impl<H: Host> Controller<H> {
     /// One pass. Answers how long nothing needs to be done, if nothing happens.
     pub(super) async fn pass(&mut self) -> Result<Duration, StoreError> {
         self.tick();
+        self.make_room().await;
         let reading = self.read(Vec::new()).await;
         self.admit(&reading).await?;
         // A chain that ends while the host is looked at may not be in the
@@ -33,7 +34,9 @@ impl<H: Host> Controller<H> {
         let plan = plan(&intents, &observed, self.moment());
         let network = self.act(&plan, &intents, &observed, &busy).await;
         let pool = self.warm_up(&plan);
-        let host = network.into_iter().chain(pool).min();
+        let ballast = self.ballast(&plan).await;
+        let later = [network, pool, ballast, self.held_off(&plan)];
+        let host = later.into_iter().flatten().min();
         let rest = self.rest(&plan, &intents, host);
         self.last = Some(Last { observed, plan });
         self.publish().await?;
@@ -50,6 +53,7 @@ impl<H: Host> Controller<H> {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());
         }
+        self.gauge(&observed);
         Ok(observed)
     }
 
@@ -62,6 +66,7 @@ impl<H: Host> Controller<H> {
                 .available_memory()
                 .saturating_sub(self.settings.memory_headroom),
             pool: self.settings.pool,
+            disk: self.disk_state(),
         }
     }
 

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banger_core::admit::Rules;
-use banger_core::api::{Kind, Name};
+use banger_core::api::{Kind, Name, Quantity};
 use banger_core::config::VmDefaults;
 use banger_core::intent::Intents;
 use banger_core::plan::{Clock, plan, wants_to_run};
+use banger_core::pressure::{DiskLimits, Gauge};
 use banger_core::status::Paths;
 use banger_testkit::{FakeHost, Faults, Site, When};
 use tokio::task::JoinHandle;
@@ -40,6 +41,13 @@ const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {na
 const KEPT: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: kept}\n\
                     spec: {rootfs: {disk: {path: /srv/kept.ext4}}}\n";
 
+const DISK: DiskLimits = DiskLimits {
+    creates: Quantity::from_mib(2048),
+    guests: Quantity::from_mib(512),
+    hysteresis: Quantity::from_mib(256),
+    ballast: Quantity::from_mib(256),
+};
+
 /// What a person or the world does; each is done again where the daemon died
 /// before it answered.
 #[derive(Clone, Debug)]
@@ -48,10 +56,14 @@ enum Do {
     RemoveImages,
     Vm(&'static str),
     RemoveVm,
-    Delete { purge: bool },
+    Delete {
+        purge: bool,
+    },
     Power(Power),
     Confirm,
     Kill,
+    /// Leaves so much of the disk, MiB.
+    Free(u64),
     Settle,
 }
 
@@ -116,6 +128,7 @@ impl World {
                 runtime_dir: "/run/banger".into(),
             },
             memory_headroom: 0,
+            disk: DISK,
             max_chains: 2,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
@@ -240,6 +253,7 @@ impl World {
                 let uid = intents.vm(&web()).unwrap().uid;
                 self.host.kill_vmm(uid);
             }
+            Do::Free(mib) => self.host.set_free(Quantity::from_mib(*mib)),
             Do::Settle => self.settle().await,
         }
     }
@@ -253,17 +267,21 @@ impl World {
     /// plan is empty.
     async fn is_settled(&mut self) -> Result<(), String> {
         let intents = self.intents().await;
+        let observed = self.host.do_observe();
+        let mut gauge = Gauge::default();
+        gauge.read(&observed, &DISK);
         let clock = Clock {
             boot_ms: self.clock().now_ms(),
             available_memory: 1 << 50,
             pool: None,
+            disk: gauge.state(DISK),
         };
-        let plan = plan(&intents, &self.host.do_observe(), clock);
+        let plan = plan(&intents, &observed, clock);
         let waits = plan.waiting.iter().any(|waiting| {
-            use banger_core::plan::Why::{ConfirmationRequired, RestartRequired};
+            use banger_core::plan::Why::{ConfirmationRequired, DiskPressure, RestartRequired};
             !matches!(
                 waiting.why,
-                ConfirmationRequired { .. } | RestartRequired { .. }
+                ConfirmationRequired { .. } | DiskPressure { .. } | RestartRequired { .. }
             )
         });
         if !plan.is_empty() || waits {
@@ -472,6 +490,12 @@ fn purge() {
 fn stop_and_start() {
     let acts = [Do::Power(Power::Stop), Do::Settle, Do::Power(Power::Start)];
     prove("stop and start", &up(), &acts);
+}
+
+#[test]
+fn the_disk_fills_up_and_is_freed() {
+    let acts = [Do::Free(100), Do::Settle, Do::Free(1 << 20)];
+    prove("full disk", &up(), &acts);
 }
 
 #[test]

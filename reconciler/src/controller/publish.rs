@@ -73,7 +73,9 @@ impl<H: Host> Controller<H> {
             let now = &object.status.conditions;
             let before = self.conditions.get(&uid);
             if before != Some(now) {
-                events.extend(became_ready(object, before.map_or(&[], Vec::as_slice)));
+                let before = before.map_or(&[][..], Vec::as_slice);
+                events.extend(became_ready(object, before));
+                events.extend(came_to_wait_for_room(object, before));
                 changed.push((uid, now.clone()));
             }
         }
@@ -94,13 +96,26 @@ impl<H: Host> Controller<H> {
     }
 }
 
+fn standing(list: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    let mut standing = list.iter().filter(|it| it.status == ConditionStatus::True);
+    standing.find(|it| it.kind == kind)
+}
+
+fn came_to_wait_for_room(object: &Object, before: &[Condition]) -> Option<NewEvent> {
+    let now = standing(&object.status.conditions, ConditionType::DiskPressure)?;
+    let new = standing(before, ConditionType::DiskPressure).is_none();
+    new.then(|| NewEvent {
+        kind: object.kind,
+        name: object.metadata.name.to_string(),
+        severity: Severity::Warning,
+        reason: "DiskPressure",
+        message: now.message.clone(),
+    })
+}
+
 fn became_ready(object: &Object, before: &[Condition]) -> Option<NewEvent> {
-    let ready = |list: &[Condition]| {
-        list.iter().any(|condition| {
-            condition.kind == ConditionType::Ready && condition.status == ConditionStatus::True
-        })
-    };
-    let new = ready(&object.status.conditions) && !ready(before);
+    standing(&object.status.conditions, ConditionType::Ready)?;
+    let new = standing(before, ConditionType::Ready).is_none();
     new.then(|| NewEvent {
         kind: object.kind,
         name: object.metadata.name.to_string(),

@@ -9,6 +9,7 @@ use banger_core::admit::Rules;
 use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
 use banger_core::plan::PoolTarget;
+use banger_core::pressure::DiskLimits;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
 use banger_core::vanish::Vanish;
@@ -25,6 +26,7 @@ use super::board::Board;
 use super::chain::End;
 use super::clock::BootClock;
 use super::collect::Collecting;
+use super::disk::{Disk, LOOK};
 use super::image::Importing;
 use super::ledger::Ledger;
 use super::pass::Last;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub max_chains: usize,
     /// The tap pool; `None`: it is left as it is.
     pub pool: Option<PoolTarget>,
+    /// What is done as the disk fills up.
+    pub disk: DiskLimits,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// Disks stay in the trash for so long, in the daemon's running time.
@@ -98,6 +102,7 @@ pub struct Controller<H> {
     /// What ran when this daemon started; `None` until it could be told.
     pub(super) adoption: Option<Adoption>,
     pub(super) warm_up: WarmUp,
+    pub(super) disk: Disk,
     pub(super) host_failures: u32,
     /// The boot clock when running time was last counted.
     pub(super) ticked_ms: u64,
@@ -162,6 +167,7 @@ impl<H: Host> Controller<H> {
             collecting: Collecting::new(),
             adoption: None,
             warm_up: WarmUp::default(),
+            disk: Disk::default(),
             host_failures: 0,
             stop: CancellationToken::new(),
             asks: queue,
@@ -174,6 +180,7 @@ impl<H: Host> Controller<H> {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut due = Instant::now();
         let mut progress: Option<Instant> = None;
+        let mut look = Instant::now() + LOOK;
         while !stop.is_cancelled() {
             let earliest = Instant::now() + SPACING;
             tokio::select! {
@@ -181,6 +188,12 @@ impl<H: Host> Controller<H> {
                 () = sleep_until(due) => {
                     progress = None;
                     due = self.pass_or_retry().await;
+                }
+                () = sleep_until(look), if self.settings.disk.any() => {
+                    look = Instant::now() + LOOK;
+                    if self.disk_differs().await {
+                        due = due.min(earliest);
+                    }
                 }
                 Some(ask) = self.asks.recv() => {
                     if self.answer(ask).await {

@@ -12,6 +12,7 @@ use banger_core::api::{Kind, Name};
 use banger_core::config::VmDefaults;
 use banger_core::diff::Change;
 use banger_core::plan::PoolTarget;
+use banger_core::pressure::DiskLimits;
 use banger_core::status::Paths;
 use banger_protocol::{DiskRole, VmUid};
 use banger_testkit::{FakeHost, Fault, When};
@@ -27,6 +28,7 @@ use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
 
 mod deletion;
+mod disk;
 mod trash;
 
 /// A daemon on a simulated host, without its socket. Time is paused: what
@@ -40,6 +42,7 @@ struct Daemon {
     began: Instant,
     /// How far the boot clock jumped ahead, milliseconds.
     skip: Arc<AtomicU64>,
+    disk: DiskLimits,
 }
 
 const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: debian}\n\
@@ -66,14 +69,15 @@ impl Daemon {
     }
 
     fn on(root: Arc<tempfile::TempDir>, host: FakeHost, began: Instant) -> Self {
-        Self::with_pool(root, host, began, None)
+        Self::with(root, host, began, None, DiskLimits::default())
     }
 
-    fn with_pool(
+    fn with(
         root: Arc<tempfile::TempDir>,
         host: FakeHost,
         began: Instant,
         pool: Option<PoolTarget>,
+        disk: DiskLimits,
     ) -> Self {
         let state_dir = root.path().join("state");
         let (store, loaded) = Store::open(&state_dir).unwrap();
@@ -93,6 +97,7 @@ impl Daemon {
             },
             trash_keep: Duration::from_secs(3 * 3600),
             memory_headroom: 0,
+            disk,
             max_chains: 2,
             pool,
             resync: Duration::from_secs(30),
@@ -117,6 +122,7 @@ impl Daemon {
             task,
             began,
             skip,
+            disk,
         }
     }
 
@@ -125,7 +131,7 @@ impl Daemon {
         self.stop.cancel();
         self.task.await.unwrap();
         drop(self.handle);
-        Self::on(self.root, self.host, self.began)
+        Self::with(self.root, self.host, self.began, None, self.disk)
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -540,7 +546,8 @@ async fn a_pool_that_cannot_be_filled_keeps_no_vm_back() {
     let pool = banger_core::config::Pool::default().target();
     assert!(pool.is_some());
     daemon.host.fail_pool(true);
-    let daemon = Daemon::with_pool(daemon.root, daemon.host, Instant::now(), pool);
+    let (root, host) = (daemon.root, daemon.host);
+    let daemon = Daemon::with(root, host, Instant::now(), pool, DiskLimits::default());
     daemon.write("image.yaml", IMAGE).await;
     daemon.write("web.yaml", &vm("web", "")).await;
     daemon.ready("web").await;

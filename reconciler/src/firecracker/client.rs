@@ -11,7 +11,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -66,6 +67,15 @@ pub enum InstanceState {
     Paused,
 }
 
+/// What a guest that was started is to do (`Vm.state`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum VmState {
+    /// Stand still.
+    Paused,
+    /// Go on.
+    Resumed,
+}
+
 #[derive(Deserialize)]
 struct InstanceInfo {
     state: InstanceState,
@@ -106,6 +116,12 @@ impl Client {
         serde_json::from_slice::<InstanceInfo>(&body)
             .map(|instance| instance.state)
             .map_err(|error| ApiError::Answer(error.to_string()))
+    }
+
+    /// `PATCH /vm`; harmless where the guest does so already.
+    pub async fn set_vm_state(&mut self, state: VmState) -> Result<(), ApiError> {
+        let body = json!({"state": state}).to_string();
+        self.request(Method::PATCH, "/vm", body).await.map(drop)
     }
 
     /// Sets one resource.

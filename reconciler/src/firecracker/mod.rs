@@ -8,5 +8,5 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ApiError, Client, InstanceState};
+pub use client::{ApiError, Client, InstanceState, VmState};
 pub use machine::{Machine, Put};

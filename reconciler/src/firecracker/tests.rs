@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 
 use super::socket::{connect, listen};
-use super::{ApiError, Client, InstanceState, Machine, Put};
+use super::{ApiError, Client, InstanceState, Machine, Put, VmState};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -162,4 +162,18 @@ async fn a_link_in_the_place_of_a_socket_is_not_followed() {
     let mode = std::fs::metadata(directory.path().join("fc.sock")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
     assert_eq!(mode & 0o777, 0o666);
+}
+
+#[tokio::test]
+async fn a_guest_is_told_to_stand_still_and_to_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = serve(directory.path(), 204, "");
+    let mut api = client(directory.path()).await;
+    for state in [VmState::Paused, VmState::Resumed] {
+        api.set_vm_state(state).await.unwrap();
+    }
+    insta::assert_snapshot!(asked.lock().unwrap().join("\n"), @r#"
+    PATCH /vm {"state":"Paused"}
+    PATCH /vm {"state":"Resumed"}
+    "#);
 }

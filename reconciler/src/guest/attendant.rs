@@ -11,7 +11,7 @@ use banger_agent_protocol::{AgentRequest, AgentResponse, GuestConfig};
 use banger_core::observed::Guest;
 use banger_protocol::VmUid;
 use banger_protocol::inventory::Process;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::agent;
@@ -34,6 +34,7 @@ pub struct Attendant {
     /// The VM's published ports.
     pub published: Published,
     channel: Arc<Channel>,
+    held: watch::Sender<bool>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -57,13 +58,24 @@ impl Attendant {
             config: Mutex::new(config),
         });
         let serving = tokio::spawn(Arc::clone(&channel).serve(listener));
-        let pulse = tokio::spawn(pulse(sockets, Arc::clone(&channel)));
+        let (held, holding) = watch::channel(false);
+        let pulse = tokio::spawn(pulse(sockets, Arc::clone(&channel), holding));
         Ok(Self {
             process,
             published: Published::default(),
             channel,
+            held,
             _tasks: [serving, pulse].map(AbortOnDropHandle::new),
         })
+    }
+
+    /// Stops pinging, for a guest that stands still, or goes on with it.
+    pub fn hold_pulse(&self, hold: bool) {
+        self.held.send_if_modified(|held| {
+            let differs = *held != hold;
+            *held = hold;
+            differs
+        });
     }
 
     /// The guest's last word.
@@ -92,9 +104,11 @@ impl Attendant {
 
 /// Pings the agent for as long as the VMM runs. The first ping comes at once:
 /// a guest that was ready before this daemon says so only when it is asked.
-async fn pulse(sockets: PathBuf, channel: Arc<Channel>) {
+async fn pulse(sockets: PathBuf, channel: Arc<Channel>, mut held: watch::Receiver<bool>) {
     let mut misses = 0;
     loop {
+        // The sender goes with the attendant, and this with it.
+        let _ = held.wait_for(|held| !*held).await;
         match agent::ask(&sockets, &AgentRequest::Ping, ANSWER).await {
             Ok(AgentResponse::Pong { ready, .. }) => {
                 misses = 0;
@@ -106,6 +120,8 @@ async fn pulse(sockets: PathBuf, channel: Arc<Channel>) {
                 }
             }
             Ok(_) => misses = 0,
+            // It was paused while it was asked.
+            Err(_) if *held.borrow() => misses = 0,
             Err(error) => {
                 misses += 1;
                 if misses >= MISSES {
@@ -114,6 +130,10 @@ async fn pulse(sockets: PathBuf, channel: Arc<Channel>) {
                 }
             }
         }
-        tokio::time::sleep(PULSE).await;
+        // At once for one that was held: it may be long since it was asked.
+        tokio::select! {
+            () = tokio::time::sleep(PULSE) => {}
+            _ = held.changed() => {}
+        }
     }
 }

@@ -7,15 +7,18 @@ use std::time::Duration;
 use banger_agent_protocol::{AgentRequest, AgentResponse, Boot, GuestConfig, Leaving, MAX_FRAME};
 use banger_core::observed::Guest;
 use banger_protocol::VmUid;
+use banger_protocol::inventory::Process;
 use banger_testkit::generate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use super::agent::{AgentError, converse};
+use super::attendant::Attendant;
 use super::channel::{AT_ONCE, Channel};
 use super::word::Word;
 use super::{frame, known_hosts, nameservers};
+use crate::act::layout::Layout;
 use crate::firecracker::socket;
 
 fn uid() -> VmUid {
@@ -276,4 +279,57 @@ async fn the_owners_key_is_made_once() {
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Answers every ping; counts them.
+fn answering(directory: &Path) -> Arc<Mutex<u32>> {
+    let listener = UnixListener::bind(directory.join("v.sock")).unwrap();
+    let pings = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&pings);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let pong = AgentResponse::Pong {
+                agent: "0.1.0".into(),
+                uptime_seconds: 3,
+                ready: None,
+            };
+            firecracker(stream, "OK 1073741824\n", Some(pong)).await;
+            *counted.lock().unwrap() += 1;
+        }
+    });
+    pings
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_stands_still_misses_no_ping() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path().join("state"), directory.path().join("run"));
+    let sockets = layout.sockets(uid());
+    std::fs::create_dir_all(&sockets).unwrap();
+    let pings = answering(&sockets);
+    let process = Process {
+        pid: 7,
+        start_time: 7,
+    };
+    let changed = Arc::new(Notify::new());
+    let attendant = Attendant::attend(&layout, uid(), process, guest_config(), changed).unwrap();
+    let a_minute = || tokio::time::sleep(Duration::from_secs(60));
+    let count = || *pings.lock().unwrap();
+    a_minute().await;
+    let before = count();
+    assert!(before >= 5, "{before} pings");
+
+    attendant.hold_pulse(true);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let before = count();
+    for _ in 0..10 {
+        a_minute().await;
+        attendant.hold_pulse(true);
+    }
+    assert_eq!(count(), before, "it was asked while it stood still");
+
+    attendant.hold_pulse(false);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(count() > before, "it isn't asked at once");
 }

@@ -98,6 +98,20 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
+    /// The copy would take room that others need.
+    #[error(
+        "the copy {path} needs {needed} MiB, {keep_free} MiB are to stay free, and {free} MiB are"
+    )]
+    NoRoom {
+        /// The copy.
+        path: PathBuf,
+        /// What it takes, MiB.
+        needed: u64,
+        /// What is left alone, MiB.
+        keep_free: u64,
+        /// What is free, MiB.
+        free: u64,
+    },
     /// The kernel can't be made into what Firecracker boots.
     #[error("the kernel {path} can't be used")]
     Kernel {
@@ -173,6 +187,7 @@ impl ImportError {
             Self::NotExt4 { remedy, .. } => (*remedy).into(),
             Self::CutOff { .. } => "copy or download it again, to its end".into(),
             Self::Changed { .. } => "wait until whatever writes it is done".into(),
+            Self::NoRoom { .. } => "free space on that file system, or `banger trash empty`".into(),
             Self::Kernel { source, .. } => source.remedy(),
             Self::Modules { source, .. } => source.remedy(),
             Self::NotAnAgent { .. } => "install banger again: `make build` makes it".into(),
@@ -189,7 +204,10 @@ impl ImportError {
 
     /// Whether another try can help without anybody's doing.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Changed { .. } | Self::Io { .. })
+        matches!(
+            self,
+            Self::Changed { .. } | Self::NoRoom { .. } | Self::Io { .. }
+        )
     }
 }
 

@@ -81,6 +81,7 @@ pub fn assemble(
             Err(why) => Presence::Unknown(why.clone()),
         },
         trash: Presence::Unknown("the trash is read apart".into()),
+        room: Presence::Unknown("the room is read apart".into()),
     }
 }
 

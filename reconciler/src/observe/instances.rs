@@ -1,5 +1,6 @@
 //! What the APIs of running VMMs say, asked once per process: a guest that
-//! was started never goes back to "not started".
+//! runs never goes back to "not started", and is paused by nobody but banger,
+//! which has it asked again then.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,10 +22,18 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// APIs that are asked at once.
 const AT_ONCE: usize = 16;
 
-/// The processes whose guests are known to have been started.
+/// The processes whose guests are known to run.
 #[derive(Default)]
 pub struct Instances {
-    started: Mutex<BTreeMap<VmUid, Process>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    running: BTreeMap<VmUid, Process>,
+    /// Grows with everything that is forgotten: what was asked before that
+    /// says nothing of what is so after it.
+    forgotten: u64,
 }
 
 impl Instances {
@@ -34,19 +43,22 @@ impl Instances {
         layout: &Layout,
         vmms: Vec<(VmUid, Process)>,
     ) -> BTreeMap<VmUid, Instance> {
-        {
-            let running: BTreeMap<_, _> = vmms.iter().copied().collect();
-            self.lock()
-                .retain(|uid, process| running.get(uid) == Some(process));
-        }
+        let mark = {
+            let there: BTreeMap<_, _> = vmms.iter().copied().collect();
+            let mut known = self.lock();
+            known
+                .running
+                .retain(|uid, process| there.get(uid) == Some(process));
+            known.forgotten
+        };
         stream::iter(vmms)
             .map(|(uid, process)| async move {
-                if self.is_started(uid, process) {
+                if self.is_running(uid, process) {
                     return (uid, Instance::Running);
                 }
                 let instance = ask(layout, uid).await;
                 if instance == Instance::Running {
-                    self.lock().insert(uid, process);
+                    self.learn(uid, process, mark);
                 }
                 (uid, instance)
             })
@@ -55,12 +67,26 @@ impl Instances {
             .await
     }
 
-    fn is_started(&self, uid: VmUid, process: Process) -> bool {
-        self.lock().get(&uid) == Some(&process)
+    /// Has this VM's API asked again.
+    pub fn forget(&self, uid: VmUid) {
+        let mut known = self.lock();
+        known.running.remove(&uid);
+        known.forgotten += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<VmUid, Process>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    fn learn(&self, uid: VmUid, process: Process, mark: u64) {
+        let mut known = self.lock();
+        if known.forgotten == mark {
+            known.running.insert(uid, process);
+        }
+    }
+
+    fn is_running(&self, uid: VmUid, process: Process) -> bool {
+        self.lock().running.get(&uid) == Some(&process)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,7 +98,8 @@ async fn ask(layout: &Layout, uid: VmUid) -> Instance {
     };
     match tokio::time::timeout(LIMIT, asked).await {
         Ok(Ok(InstanceState::NotStarted)) => Instance::NotStarted,
-        Ok(Ok(InstanceState::Running | InstanceState::Paused)) => Instance::Running,
+        Ok(Ok(InstanceState::Running)) => Instance::Running,
+        Ok(Ok(InstanceState::Paused)) => Instance::Paused,
         Ok(Err(error)) => Instance::Unknown(error.to_string()),
         Err(_) => Instance::Unknown(format!("no answer within {} s", LIMIT.as_secs())),
     }

@@ -7,11 +7,12 @@ use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
 use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, Sectors, VmUid};
 use banger_testkit::generate;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::files::{OwnFile, StateFiles, VmFiles};
 use super::handles::{HandleCache, Handles, of_inventory};
 use super::process::{Alive, start_time};
-use super::{assemble, handles};
+use super::{Instances, assemble, handles};
 use crate::act::layout::Layout;
 
 const COW: OwnFile = OwnFile {
@@ -380,4 +381,41 @@ async fn a_process_is_held_only_with_its_start_time() {
     alive.exited().await.unwrap();
     child.wait().unwrap();
     assert!(Alive::hold(process).unwrap().is_none());
+}
+
+/// An API that says each of these states in turn.
+fn api(layout: &Layout, uid: VmUid, states: &[&str]) {
+    let sockets = layout.sockets(uid);
+    std::fs::create_dir_all(&sockets).unwrap();
+    let listener = tokio::net::UnixListener::bind(sockets.join("fc.sock")).unwrap();
+    let states: Vec<String> = states.iter().map(|&state| state.to_owned()).collect();
+    tokio::spawn(async move {
+        for state in states {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 512];
+            assert!(stream.read(&mut asked).await.unwrap() > 0);
+            let body = format!(r#"{{"state":"{state}"}}"#);
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_guest_that_runs_is_asked_again_only_once_it_may_be_paused() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path(), directory.path().join("run"));
+    let uid = intent().uid;
+    api(&layout, uid, &["Running", "Paused", "Paused", "Running"]);
+    let instances = Instances::default();
+    let seen = async || instances.of(&layout, vec![(uid, process())]).await[&uid].clone();
+    assert_eq!(seen().await, Instance::Running);
+    assert_eq!(seen().await, Instance::Running, "it was asked again");
+    instances.forget(uid);
+    // A paused one is asked every time: only it can tell that it goes on.
+    assert_eq!(seen().await, Instance::Paused);
+    assert_eq!(seen().await, Instance::Paused);
+    assert_eq!(seen().await, Instance::Running);
+    assert_eq!(seen().await, Instance::Running);
 }

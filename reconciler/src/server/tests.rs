@@ -12,6 +12,7 @@ use banger_core::admit::Rules;
 use banger_core::api::status::{Object, Phase};
 use banger_core::api::{Kind, Name};
 use banger_core::config::VmDefaults;
+use banger_core::pressure::DiskLimits;
 use banger_core::status::Paths;
 use banger_testkit::FakeHost;
 use tokio::task::JoinHandle;
@@ -63,6 +64,7 @@ impl Running {
             trash_keep: Duration::from_secs(7 * 86_400),
             memory_headroom: 0,
             pool: None,
+            disk: DiskLimits::default(),
             max_chains: 2,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),

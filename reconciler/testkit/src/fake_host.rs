@@ -14,6 +14,7 @@ use banger_core::intent::{ImageDigest, ImageIntent, Imported, Intents, VmIntent}
 use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step, wants_to_run};
+use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, TapPool};
@@ -44,6 +45,7 @@ struct State {
     pool_fails: bool,
     images: BTreeSet<ImageDigest>,
     memory: u64,
+    room: Room,
     numbers: Numbers,
     extras: Extras,
     foreign: Foreign,
@@ -65,6 +67,10 @@ impl Default for State {
             pool_fails: false,
             images: BTreeSet::new(),
             memory: 1 << 50,
+            room: Room {
+                free: Quantity::from_bytes(1 << 50),
+                ballast: Quantity::default(),
+            },
             numbers: Numbers::default(),
             extras: Extras::default(),
             foreign: Foreign::default(),
@@ -148,6 +154,29 @@ impl FakeHost {
         self.changed.notify_one();
     }
 
+    /// Sets what is left of the state directory's file system beside the
+    /// ballast; what waits for room isn't woken by it.
+    pub fn set_free(&self, free: Quantity) {
+        self.state().room.free = free;
+    }
+
+    /// Room for the state directory, as it is now.
+    pub fn do_room(&self) -> Presence<Room> {
+        let state = self.state();
+        if state.all_blind {
+            return Presence::Unknown("injected: the probe failed".into());
+        }
+        match state.blind.contains(&Section::Room) {
+            true => Presence::Unknown("injected: Room can't be read".into()),
+            false => Presence::Present(state.room),
+        }
+    }
+
+    /// Whether a VM's guest stands still.
+    pub fn is_paused(&self, uid: VmUid) -> bool {
+        self.state().vms.get(&uid).is_some_and(|vm| vm.paused)
+    }
+
     /// Fills the state directory's file system, or frees it.
     pub fn fill_disk(&self, full: bool) {
         self.state().disk_full = full;
@@ -222,6 +251,8 @@ impl FakeHost {
     fn end(&self, uid: VmUid, last: Guest, result: &str, status: i32) -> bool {
         let mut state = self.state();
         match state.vms.get_mut(&uid) {
+            // A guest that stands still can't do anything of its own accord.
+            Some(vm) if last == Guest::Leaving && vm.paused => false,
             Some(vm) if vm.process.is_some() => {
                 vm.guest = last;
                 vm.end(result, status);
@@ -309,6 +340,8 @@ impl FakeHost {
             HostStep::EnsureBridge => "making the bridge",
             HostStep::EnsureNat { .. } => "making the NAT table",
             HostStep::EnsurePool { .. } => "filling the tap pool",
+            HostStep::EnsureBallast { .. } => "allocating the ballast",
+            HostStep::ReleaseBallast => "releasing the ballast",
         };
         self.call(name, |state| {
             match step {
@@ -328,6 +361,8 @@ impl FakeHost {
                     pool.size = Some(*size);
                     pool.warm = wanted;
                 }
+                HostStep::EnsureBallast { size } => resize(&mut state.room, *size)?,
+                HostStep::ReleaseBallast => resize(&mut state.room, Quantity::default())?,
             }
             Ok(())
         })
@@ -412,6 +447,7 @@ impl FakeHost {
             pool: Presence::Present(pool),
             images: Presence::Present(state.images.clone()),
             trash: Presence::Present(pinned(&state.trash())),
+            room: Presence::Present(state.room),
         };
         Section::blind(&state.blind, observed)
     }
@@ -427,7 +463,21 @@ fn nothing_known(boot_id: String, why: &str) -> Observed {
         pool: Presence::Unknown(why.into()),
         images: Presence::Unknown(why.into()),
         trash: Presence::Unknown(why.into()),
+        room: Presence::Unknown(why.into()),
     }
+}
+
+/// The ballast takes its room from what is free, and gives it back.
+fn resize(room: &mut Room, ballast: Quantity) -> Result<(), StepError> {
+    let all = room.free.bytes().saturating_add(room.ballast.bytes());
+    let free = all
+        .checked_sub(ballast.bytes())
+        .ok_or_else(|| no_space("allocating the ballast"))?;
+    *room = Room {
+        free: Quantity::from_bytes(free),
+        ballast,
+    };
+    Ok(())
 }
 
 fn no_space(what: &str) -> StepError {
@@ -538,6 +588,10 @@ impl Host for FakeHost {
         let mut state = self.state();
         state.vms.values_mut().any(|vm| vm.empty(id));
         Ok(())
+    }
+
+    async fn room(&self) -> Presence<Room> {
+        self.do_room()
     }
 
     fn available_memory(&self) -> u64 {

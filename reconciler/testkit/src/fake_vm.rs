@@ -20,6 +20,7 @@ use crate::foreign::Foreign;
 pub(crate) struct FakeVm {
     pub(crate) process: Option<Process>,
     pub(crate) booted: bool,
+    pub(crate) paused: bool,
     pub(crate) jail: bool,
     pub(crate) exit: Option<Exit>,
     pub(crate) tap: bool,
@@ -110,7 +111,7 @@ impl FakeVm {
     /// The VMM ends.
     pub(crate) fn end(&mut self, result: &str, status: i32) {
         if self.process.take().is_some() {
-            self.booted = false;
+            (self.booted, self.paused) = (false, false);
             self.exit = Some(Exit {
                 result: result.to_owned(),
                 status,
@@ -174,7 +175,7 @@ impl FakeVm {
                     self.jail = true;
                     self.exit = None;
                     self.guest = Guest::Silent;
-                    self.booted = false;
+                    (self.booted, self.paused) = (false, false);
                 }
             }
             Step::BootGuest { .. } => {
@@ -190,10 +191,18 @@ impl FakeVm {
                 }
             }
             Step::UpdateGuest => {
-                if !self.booted {
+                if !self.booted || self.paused {
                     return Err(errno(step, "ECONNREFUSED: no agent"));
                 }
             }
+            Step::PauseGuest | Step::ResumeGuest => {
+                if !self.booted {
+                    return Err(errno(step, "ECONNREFUSED: no guest was started"));
+                }
+                self.paused = *step == Step::PauseGuest;
+            }
+            // It can't answer, and nothing is done to it.
+            Step::ShutDownGuest { .. } if self.paused => {}
             Step::ShutDownGuest { .. } | Step::KillVmm => {
                 if let Some(process) = self.process {
                     // Whoever has the pid gets the signal.
@@ -367,10 +376,10 @@ impl FakeVm {
             thing.map_or(Presence::Absent, Presence::Present)
         }
         let file = |length: Option<u64>| presence(length.map(|length| DiskFile { length }));
-        let instance = if self.booted {
-            Instance::Running
-        } else {
-            Instance::NotStarted
+        let instance = match (self.booted, self.paused) {
+            (false, _) => Instance::NotStarted,
+            (true, false) => Instance::Running,
+            (true, true) => Instance::Paused,
         };
         ObservedVm {
             vmm: presence(self.process.map(|process| Vmm { process, instance })),

@@ -23,11 +23,13 @@ pub enum Section {
     Nat,
     /// Imported images.
     Images,
+    /// Room for the state directory.
+    Room,
 }
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Vmms,
         Self::Taps,
         Self::Loops,
@@ -36,6 +38,7 @@ impl Section {
         Self::Bridge,
         Self::Nat,
         Self::Images,
+        Self::Room,
     ];
 
     /// The observation without these sections.
@@ -55,6 +58,7 @@ impl Section {
             Self::Bridge => observed.bridge = Presence::Unknown(why),
             Self::Nat => observed.nat = Presence::Unknown(why),
             Self::Images => observed.images = Presence::Unknown(why),
+            Self::Room => observed.room = Presence::Unknown(why),
             _ => {}
         }
     }
@@ -72,7 +76,7 @@ impl Section {
             }
             Self::Dms => (vm.origin, vm.root) = (unknown(why), unknown(why)),
             Self::Files => (vm.cow_file, vm.work_file) = (unknown(why), unknown(why)),
-            Self::Bridge | Self::Nat | Self::Images => {}
+            Self::Bridge | Self::Nat | Self::Images | Self::Room => {}
         }
     }
 }

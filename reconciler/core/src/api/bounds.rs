@@ -19,6 +19,9 @@ pub const MIN_WORK_DISK: Quantity = Quantity::from_mib(16);
 /// Either disk, at most: its store is one sparse file, and ext4 ends a file at
 /// 16Ti; 2Ti keeps a good distance, copy-on-write tables included.
 pub const MAX_DISK: Quantity = Quantity::from_mib(2 << 20);
+/// The ballast, at most: more than guests can write until they are paused is
+/// only room that nobody has.
+pub const MAX_BALLAST: Quantity = Quantity::from_mib(64 << 10);
 
 /// Ports of the host, from: those below are for root (ip(7), `ip_unprivileged_port_start`).
 pub const MIN_HOST_PORT: u16 = 1024;

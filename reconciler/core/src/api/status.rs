@@ -48,6 +48,8 @@ pub enum ConditionType {
     UpdateAvailable,
     /// The file is gone, but the deletion isn't safe to carry out yet.
     DeletionHeld,
+    /// The file system of the state directory fills up, and this waits for room.
+    DiskPressure,
     /// The object is on its way out.
     Terminating,
 }
@@ -78,6 +80,8 @@ pub enum Phase {
     Ready,
     /// The VMM runs, but the agent doesn't answer.
     NotReady,
+    /// The guest stands still, because there is no room for what it writes.
+    Paused,
     /// Being shut down.
     Stopping,
     /// Not running, as wanted.

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use super::Config;
 use crate::api::Quantity;
 use crate::api::bounds::{
-    MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK,
+    MAX_BALLAST, MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK,
 };
 
 /// Field, message, remedy.
@@ -89,6 +89,40 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         MIN_ROOT_DISK,
         MAX_DISK,
     );
+    let disk = &config.disk;
+    let none = Quantity::default();
+    for (field, value, least, most, example) in [
+        (
+            "disk.pauseCreatesBelow",
+            disk.pause_creates_below,
+            none,
+            MAX_DISK,
+            "2Gi",
+        ),
+        (
+            "disk.pauseGuestsBelow",
+            disk.pause_guests_below,
+            none,
+            disk.pause_creates_below.min(MAX_DISK),
+            "512Mi",
+        ),
+        (
+            "disk.hysteresis",
+            disk.hysteresis,
+            Quantity::from_mib(1),
+            MAX_DISK,
+            "256Mi",
+        ),
+        ("disk.ballast", disk.ballast, none, MAX_BALLAST, "256Mi"),
+    ] {
+        if value < least || value > most || Quantity::from_mib(value.mib()) != value {
+            found.push((
+                field,
+                format!("{value} is not a whole number of MiB from {least} to {most}"),
+                format!("write an amount such as \"{example}\", in quotes"),
+            ));
+        }
+    }
     if limits.memory_headroom > MAX_MEMORY {
         found.push((
             "limits.memoryHeadroom",

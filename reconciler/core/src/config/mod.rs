@@ -4,11 +4,13 @@
 
 mod check;
 mod defaults;
+mod disk;
 mod file;
 mod settings;
 
 pub use check::subnet_problem;
 pub use defaults::VmDefaults;
+pub use disk::Disk;
 pub use file::parse;
 pub use settings::{Config, Directories, Limits, Network, Pool};
 

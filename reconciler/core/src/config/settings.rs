@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::VmDefaults;
+use super::{Disk, VmDefaults};
 use crate::api::Quantity;
 use crate::plan::PoolTarget;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub directories: Directories,
     /// Disks of VMs that went.
     pub trash: Trash,
+    /// What is done as the disk fills up.
+    pub disk: Disk,
 }
 
 /// The guests' network.

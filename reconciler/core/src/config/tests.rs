@@ -33,12 +33,18 @@ fn nothing_means_the_defaults() {
 #[test]
 fn what_is_written_holds_and_comes_back() {
     let config = read(
-        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
+        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[disk]\npauseCreatesBelow = \"3Gi\"\nballast = 0\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
     )
     .unwrap();
     assert_eq!(config.defaults.memory, Quantity::from_mib(1024));
     assert!(!config.defaults.nat);
     assert_eq!(config.trash.keep_days, 30);
+    let limits = config.disk.limits();
+    assert_eq!(
+        (limits.creates, limits.ballast),
+        (Quantity::from_mib(3072), Quantity::default())
+    );
+    assert_eq!(limits.guests, Quantity::from_mib(512));
     assert_eq!(config.directories.vms, Path::new("/home/me/vms"));
     assert_eq!(config.directories.images, Path::new("/srv/images"));
     assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
@@ -112,6 +118,25 @@ fn mistakes_are_at_their_place() {
             (2, 12),
             "0 is not from 1 to 3650",
             "1 to 3650",
+        ),
+        (
+            "[disk]\nballast = \"128Gi\"",
+            (2, 11),
+            "128Gi is not a whole number of MiB from 0 to 64Gi",
+            "256Mi",
+        ),
+        ("[disk]\nhysteresis = 0", (2, 14), "from 1Mi", "256Mi"),
+        (
+            "[disk]\npauseCreatesBelow = \"1Gi\"\npauseGuestsBelow = \"2Gi\"",
+            (3, 20),
+            "2Gi is not a whole number of MiB from 0 to 1Gi",
+            "512Mi",
+        ),
+        (
+            "[disk]\npauseGuestsBelow = 100000",
+            (2, 20),
+            "whole number of MiB",
+            "512Mi",
         ),
         (
             "[directories]\nvms = \"~you/vms\"",

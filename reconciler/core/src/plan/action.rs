@@ -4,19 +4,24 @@ use banger_protocol::VmUid;
 use serde::{Deserialize, Serialize};
 
 use super::{HostStep, ImageStep, Step};
-use crate::api::Name;
+use crate::api::{Name, Quantity};
 use crate::effect::{Effect, FieldChange};
 
-/// The verbs, in the order in which they are carried out: removes before adds.
+/// The verbs, in the order in which they are carried out: what can't wait,
+/// then removes before adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
+    /// It runs, and a write of its guest could fail: it is paused, before all else.
+    Pause,
     /// Everything of the VM goes.
     Teardown,
     /// It should run and doesn't, or half: what is left of it goes, its disks stay.
     Demote,
     /// It runs and should not, or should run otherwise: it is stopped.
     Stop,
+    /// It was paused and goes on.
+    Resume,
     /// Its disks come back from the trash.
     Restore,
     /// It is made and started.
@@ -31,7 +36,9 @@ impl Verb {
         match self {
             Self::Teardown => "teardown",
             Self::Demote => "demote",
+            Self::Pause => "pause",
             Self::Stop => "stop",
+            Self::Resume => "resume",
             Self::Restore => "restore",
             Self::Create => "create",
             Self::Update => "update",
@@ -60,7 +67,7 @@ pub struct VmPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
-    /// The VM.
+    /// The VM or image.
     pub uid: VmUid,
     /// Its name.
     pub name: Name,
@@ -68,7 +75,7 @@ pub struct Waiting {
     pub why: Why,
 }
 
-/// What a VM waits for.
+/// What a VM or an image waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "reason",
@@ -111,6 +118,13 @@ pub enum Why {
         /// They.
         changes: Vec<FieldChange>,
     },
+    /// The file system of the state directory fills up.
+    DiskPressure {
+        /// What is left of it.
+        left: Quantity,
+        /// How much has to be left for it to go on.
+        needed: Quantity,
+    },
     /// The root disk is smaller than the image.
     RootDiskTooSmall {
         /// How large it must be at least.
@@ -125,6 +139,8 @@ pub struct Plan {
     pub host: Vec<HostStep>,
     /// For the tap pool; it runs beside the VMs, and they don't wait for it.
     pub pool: Option<HostStep>,
+    /// For the ballast; nobody waits for it either.
+    pub ballast: Option<HostStep>,
     /// For images; they run beside the VMs.
     pub images: Vec<ImageStep>,
     /// For VMs: teardowns first, then demotions, then the rest.
@@ -136,6 +152,10 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.host.is_empty() && self.pool.is_none() && self.images.is_empty() && self.vms.is_empty()
+        self.host.is_empty()
+            && self.pool.is_none()
+            && self.ballast.is_none()
+            && self.images.is_empty()
+            && self.vms.is_empty()
     }
 }

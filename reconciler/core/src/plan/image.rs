@@ -1,17 +1,19 @@
 //! One image: imported once per generation, forgotten when it is to go.
 
-use super::{Clock, ImageStep, waiting_until};
+use super::{Clock, ImageStep, Plan, Waiting, room, waiting_until};
 use crate::intent::{ImageDigest, ImageIntent, Intents};
 use crate::observed::{Observed, Presence};
+use crate::pressure::Pressure;
 
 pub(super) fn plan(
     image: &ImageIntent,
     intents: &Intents,
     observed: &Observed,
     clock: Clock,
-    steps: &mut Vec<ImageStep>,
+    plan: &mut Plan,
 ) {
     let (uid, name) = (image.uid, image.name().clone());
+    let steps = &mut plan.images;
     if image.deletion.is_some() {
         if let Some(imported) = &image.imported
             && !is_needed(&imported.digest, image, intents)
@@ -35,12 +37,16 @@ pub(super) fn plan(
         // Unknown is not gone: an import that may be there isn't repeated.
         imported.generation == image.generation && holds(observed, &imported.digest) != Some(false)
     });
-    if !stands && waiting_until(&image.error, clock).is_none() {
-        steps.push(ImageStep::Import {
+    if stands || waiting_until(&image.error, clock).is_some() {
+        return;
+    }
+    match room::keeps_back(observed, clock.disk, Pressure::Creates) {
+        Some(why) => plan.waiting.push(Waiting { uid, name, why }),
+        None => steps.push(ImageStep::Import {
             uid,
             name,
             generation: image.generation,
-        });
+        }),
     }
 }
 

@@ -6,19 +6,23 @@
 //! nothing more of the same.
 
 pub mod action;
+mod ballast;
 mod host;
 mod image;
 mod pool;
+mod room;
 pub mod step;
 mod vm;
 
 pub use action::{Plan, Verb, VmPlan, Waiting, Why};
+pub use ballast::release_ballast;
 pub use pool::PoolTarget;
 pub use step::{Ending, HostStep, ImageStep, Step};
 pub use vm::wants_to_run;
 
 use crate::intent::{Backoff, Intents};
 use crate::observed::Observed;
+use crate::pressure::DiskState;
 
 /// What a plan needs to know of the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Clock {
     pub available_memory: u64,
     /// The tap pool, as the owner wants it; `None`: it is left as it is.
     pub pool: Option<PoolTarget>,
+    /// How full the disk is.
+    pub disk: DiskState,
 }
 
 /// No back-off is longer: a later time is from before a reboot, whose clock began anew.
@@ -45,11 +51,12 @@ pub fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Plan {
     let mut plan = Plan {
         host: host::plan(intents, observed),
         pool: pool::plan(intents, observed, clock.pool),
+        ballast: ballast::plan(observed, clock.disk),
         ..Plan::default()
     };
     let mut memory = clock.available_memory;
     for image in intents.images.values() {
-        image::plan(image, intents, observed, clock, &mut plan.images);
+        image::plan(image, intents, observed, clock, &mut plan);
     }
     for vm in intents.vms.values() {
         vm::plan(vm, intents, observed, clock, &mut memory, &mut plan);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use banger_protocol::{DiskRole, PoolSize, Sectors, Slot, VmUid, WarmUps};
 
-use crate::api::Name;
+use crate::api::{Name, Quantity};
 use crate::intent::ImageDigest;
 
 /// A step of the host as a whole.
@@ -25,6 +25,13 @@ pub enum HostStep {
         /// How many are made at once.
         parallel: WarmUps,
     },
+    /// A ballast of exactly this size, allocated in full.
+    EnsureBallast {
+        /// Its size.
+        size: Quantity,
+    },
+    /// No ballast.
+    ReleaseBallast,
 }
 
 /// A step of one image.
@@ -105,6 +112,10 @@ pub enum Step {
     PublishPorts,
     /// Gives the agent the spec's keys.
     UpdateGuest,
+    /// Stops the guest's processors where they are.
+    PauseGuest,
+    /// Lets them go on, and tells the guest what time it is.
+    ResumeGuest,
     /// Asks the guest to stop and waits until the VMM has exited, at most the grace period.
     ShutDownGuest {
         /// The grace period.
@@ -166,6 +177,8 @@ impl Step {
             Self::BootGuest { .. } => "booting the guest".into(),
             Self::PublishPorts => "publishing ports".into(),
             Self::UpdateGuest => "updating the guest".into(),
+            Self::PauseGuest => "pausing the guest".into(),
+            Self::ResumeGuest => "resuming the guest".into(),
             Self::ShutDownGuest { .. } => "shutting the guest down".into(),
             Self::KillVmm => "killing Firecracker".into(),
             Self::RemoveVmm => "removing the jail".into(),

@@ -1,11 +1,16 @@
 //! One VM: what stands between what is there and what is wanted.
 //!
 //! ```text
+//!                                            paused
+//!                                            ^    | pause, resume
+//!                                            |    v
 //! absent --create--> not started --(boot)--> running --stop--> absent
 //!    ^                    |                     |
 //!    |                    +--demote (half made) |
 //!    +----demote (exited, host rebooted)--------+   deletion: teardown, then forget
 //! ```
+
+mod pause;
 
 use banger_protocol::{DiskRole, LoopNumber, Sectors};
 
@@ -42,8 +47,7 @@ pub(super) fn plan(
         vm,
         intents,
         here: observed.vm(vm.uid),
-        boot_id: &observed.boot_id,
-        network: &observed.bridge,
+        host: observed,
         clock,
         waiting: &mut plan.waiting,
     };
@@ -56,14 +60,17 @@ struct Case<'a> {
     vm: &'a VmIntent,
     intents: &'a Intents,
     here: &'a ObservedVm,
-    boot_id: &'a str,
-    network: &'a Presence<()>,
+    host: &'a Observed,
     clock: Clock,
     waiting: &'a mut Vec<Waiting>,
 }
 
 impl Case<'_> {
     fn decide(&mut self, memory: &mut u64) -> Option<VmPlan> {
+        // Before everything that could keep it back: a write may fail any moment.
+        if self.must_stand_still() {
+            return self.pause();
+        }
         if let Some(why) = self.here.first_unknown() {
             return self.wait(Why::ObservationFailed {
                 message: why.to_owned(),
@@ -159,6 +166,7 @@ impl Case<'_> {
                 let message = format!("Firecracker's API gave no answer: {why}");
                 return self.wait(Why::ObservationFailed { message });
             }
+            Instance::Paused => return self.resume(),
             Instance::Running => {}
         }
         // A start is recorded after it happened, and forgotten before a stop:
@@ -192,7 +200,11 @@ impl Case<'_> {
             None
         };
         self.hold(&effective);
-        if let Some(reason) = reason {
+        // What is stopped and can't be started again had better run on.
+        let kept_back = reason.and_then(|_| self.no_room_to_start(&effective));
+        if let Some(why) = kept_back {
+            self.waiting(why);
+        } else if let Some(reason) = reason {
             let effect = if effective.replace.is_empty() {
                 Effect::Restart
             } else {
@@ -256,7 +268,7 @@ impl Case<'_> {
         if let Some(until_ms) = waiting_until(&self.vm.crash, self.clock) {
             return self.wait(Why::CrashLoopBackOff { until_ms });
         }
-        if let Some(why) = self.network.unknown() {
+        if let Some(why) = self.host.bridge.unknown() {
             return self.wait(Why::ObservationFailed {
                 message: why.to_owned(),
             });
@@ -276,6 +288,9 @@ impl Case<'_> {
                 effective.spec.root_disk, effective.spec.image, rootfs
             );
             return self.wait(Why::RootDiskTooSmall { message });
+        }
+        if let Some(why) = self.no_room_to_start(&effective) {
+            return self.wait(why);
         }
         let needed = effective.spec.memory.bytes() + VMM_OVERHEAD;
         if needed > *memory {
@@ -378,8 +393,14 @@ impl Case<'_> {
                 steps.push(Step::RecordExit {
                     ending: Ending::Asked,
                 });
-                let grace_seconds = self.vm.spec.termination_grace_period_seconds;
-                steps.push(Step::ShutDownGuest { grace_seconds });
+                let paused = vmm.instance == Instance::Paused;
+                // To shut down it would have to write: it is killed instead,
+                // which its file systems' journals are made for.
+                if !(paused && self.may_not_write()) {
+                    steps.extend(paused.then_some(Step::ResumeGuest));
+                    let grace_seconds = self.vm.spec.termination_grace_period_seconds;
+                    steps.push(Step::ShutDownGuest { grace_seconds });
+                }
             }
             steps.push(Step::KillVmm);
         }
@@ -422,7 +443,7 @@ impl Case<'_> {
         self.vm
             .started
             .as_ref()
-            .is_some_and(|started| started.boot_id == self.boot_id)
+            .is_some_and(|started| started.boot_id == self.host.boot_id)
     }
 
     fn rootfs_size(&self, image: &crate::intent::ImageDigest) -> Option<crate::api::Quantity> {

@@ -1,7 +1,7 @@
 //! An image as `get -o yaml` prints it.
 
-use super::View;
 use super::conditions::Conditions;
+use super::{View, disk};
 use crate::api::status::{
     ConditionStatus, ConditionType, Object, ObjectMeta, ObjectSpec, ObjectStatus, Phase,
 };
@@ -17,7 +17,16 @@ pub(super) fn object(view: &View<'_>, image: &ImageIntent) -> Object {
     } else {
         ConditionStatus::False
     };
-    conditions.set(ConditionType::Ready, status, &format!("{phase:?}"), message);
+    let no_room = disk::waits(view, image.uid).filter(|_| phase != Phase::Importing);
+    let reason = match no_room {
+        Some(_) if phase == Phase::Pending => "DiskPressure".to_owned(),
+        _ => format!("{phase:?}"),
+    };
+    conditions.set(ConditionType::Ready, status, &reason, message);
+    if let Some(words) = no_room {
+        let kind = ConditionType::DiskPressure;
+        conditions.set(kind, ConditionStatus::True, disk::REASON, words);
+    }
     Object {
         api_version: API_VERSION.into(),
         kind: Kind::Image,
@@ -66,7 +75,10 @@ fn phase(view: &View<'_>, image: &ImageIntent) -> (Phase, String) {
         (Some(imported), _) if imported.generation == image.generation => {
             (Phase::Ready, String::new())
         }
-        (_, Some(error)) => (Phase::Failed, error),
-        (_, None) => (Phase::Pending, "not imported yet".into()),
+        (_, error) => match (disk::waits(view, image.uid), error) {
+            (Some(words), _) => (Phase::Pending, words),
+            (None, Some(error)) => (Phase::Failed, error),
+            (None, None) => (Phase::Pending, "not imported yet".into()),
+        },
     }
 }

@@ -4,6 +4,7 @@
 //! condition's `lastTransitionTime` moves only when its status does.
 
 mod conditions;
+mod disk;
 mod image;
 mod phase;
 mod vm;

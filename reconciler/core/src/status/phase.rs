@@ -1,6 +1,6 @@
 //! The one word of the STATUS column.
 
-use super::View;
+use super::{View, disk};
 use crate::api::status::Phase;
 use crate::intent::VmIntent;
 use crate::observed::{Guest, Instance, Presence};
@@ -23,6 +23,8 @@ pub(super) fn of(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
         Presence::Present(vmm) => match (&vmm.instance, &here.guest) {
             (Instance::NotStarted, _) => (Phase::Creating, doing),
             (Instance::Unknown(why), _) => (Phase::Unknown, why.clone()),
+            // What its agent said last is from before.
+            (Instance::Paused, _) => (Phase::Paused, disk::waits(view, vm.uid).unwrap_or(doing)),
             (Instance::Running, Guest::Ready) if busy.is_some() => (Phase::Ready, doing),
             (Instance::Running, Guest::Ready) => {
                 (Phase::Ready, error(view, vm).unwrap_or_default())
@@ -73,6 +75,9 @@ fn missing(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             | Why::InsufficientMemory { message }
             | Why::RootDiskTooSmall { message } => return (Phase::Pending, message.clone()),
             Why::ObservationFailed { message } => return (Phase::Unknown, message.clone()),
+            Why::DiskPressure { left, needed } => {
+                return (Phase::Pending, disk::words(view, *left, *needed));
+            }
             Why::RestartRequired { .. } | Why::ConfirmationRequired { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use banger_protocol::install::socket;
 
 use super::View;
 use super::conditions::Conditions;
-use super::phase;
+use super::{disk, phase};
 use crate::admit::full;
 use crate::api::status::{
     ConditionStatus, ConditionType, Object, ObjectMeta, ObjectSpec, ObjectStatus, Phase, VmHandles,
@@ -60,7 +60,11 @@ fn conditions(
         Phase::Unknown => ConditionStatus::Unknown,
         _ => ConditionStatus::False,
     };
-    let reason = reason(view, vm).unwrap_or_else(|| format!("{phase:?}"));
+    let reason = match phase {
+        Phase::Ready | Phase::Paused => None,
+        _ => reason(view, vm),
+    };
+    let reason = reason.unwrap_or_else(|| format!("{phase:?}"));
     conditions.set(ConditionType::Ready, status, &reason, message);
     for waiting in view
         .plan
@@ -87,6 +91,12 @@ fn conditions(
                     "{}; held until it is confirmed, see `banger diff`",
                     words(changes)
                 ),
+            ),
+            Why::DiskPressure { left, needed } => conditions.set(
+                ConditionType::DiskPressure,
+                ConditionStatus::True,
+                disk::REASON,
+                disk::words(view, *left, *needed),
             ),
             _ => {}
         }
@@ -134,6 +144,7 @@ fn reason(view: &View<'_>, vm: &VmIntent) -> Option<String> {
                 Why::ImageNotReady { .. } => "ImageNotReady",
                 Why::InsufficientMemory { .. } => "InsufficientMemory",
                 Why::RootDiskTooSmall { .. } => "RootDiskTooSmall",
+                Why::DiskPressure { .. } => "DiskPressure",
                 Why::CrashLoopBackOff { .. } => "CrashLoopBackOff",
                 Why::BackOff { .. } if view.observed.vm(vm.uid).vmm.is_absent() => "ActionFailed",
                 _ => return None,

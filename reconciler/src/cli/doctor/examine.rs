@@ -3,8 +3,9 @@
 
 use super::kvm::Prove;
 use super::{
-    Check, clock, daemon, device_mapper, devices, firewall, images, installed_programs, isolation,
-    kvm, leftovers, limits, modules, programs, resolved, services, state_dir, systemd,
+    Check, clock, daemon, device_mapper, devices, disk_pressure, firewall, images,
+    installed_programs, isolation, kvm, leftovers, limits, modules, programs, resolved, services,
+    state_dir, systemd,
 };
 use crate::cli::context::Context;
 use crate::cli::places::installed;
@@ -38,6 +39,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     let (daemon, answers) = daemon::checks(context, install.is_some());
     checks.extend(daemon);
     checks.push(images::check(context, answers));
+    checks.push(disk_pressure::check(context, answers));
     checks.extend(leftovers::checks(context, answers));
     checks
 }

@@ -15,6 +15,7 @@ mod command;
 mod daemon;
 mod device_mapper;
 mod devices;
+mod disk_pressure;
 mod examine;
 mod firewall;
 mod images;

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use banger_core::config::Disk;
 use banger_protocol::Install;
 use rustix::fs::{CWD, Mode, OFlags, ioctl_ficlone, openat, statfs};
 
 use super::Check;
 use crate::cli::system::layout::STATE_DIR;
 
-/// Less than this and images can't be imported.
-const LEAST: u64 = 1 << 30;
 const FEW: u64 = 5 << 30;
 
 #[derive(Clone, Debug)]
@@ -59,7 +58,9 @@ fn judge(reading: &Reading) -> Vec<Check> {
     let gib = reading.free as f64 / (1_u64 << 30) as f64;
     let message = format!("{gib:.1} GiB free in {directory}");
     let remedy = "make room on that file system, or see `du -sh` of the trash below it";
-    let space = if reading.free < LEAST {
+    // What the configuration says is the daemon's to know: see `disk pressure`.
+    let least = Disk::default().pause_creates_below;
+    let space = if reading.free < least.bytes() {
         Check::fail("disk space", message, remedy)
     } else if reading.free < FEW {
         Check::warn("disk space", message, remedy)

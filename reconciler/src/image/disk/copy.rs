@@ -30,10 +30,13 @@ pub(in crate::image) struct Copied {
 /// Copies all of `source` into the empty `target`.
 ///
 /// A source that changes meanwhile is an error: half of one file system and
-/// half of another is neither.
+/// half of another is neither. So is one that would leave less than
+/// `keep_free` bytes of the target's file system, before anything is written:
+/// it would only be found out once everybody else is out of room, too.
 pub(in crate::image) fn copy(
     (source, from): (&File, &Path),
     (target, to): (&File, &Path),
+    keep_free: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied, ImportError> {
     let reading = |error| ImportError::io("read", from)(error);
@@ -48,6 +51,7 @@ pub(in crate::image) fn copy(
             .len();
         walk(target, size, progress, |_, _| Ok(())).map_err(|fault| fault.at(to, to))?
     } else {
+        fits(&before, (target, to), keep_free)?;
         target.set_len(size).map_err(ImportError::io("write", to))?;
         walk(source, size, progress, |offset, bytes| {
             write_grains(target, offset, bytes)
@@ -71,6 +75,27 @@ pub(in crate::image) fn copy(
         });
     }
     Ok(Copied { size, sha256 })
+}
+
+fn fits(
+    source: &std::fs::Metadata,
+    (target, to): (&File, &Path),
+    keep_free: u64,
+) -> Result<(), ImportError> {
+    let found =
+        rustix::fs::fstatvfs(target).map_err(|error| ImportError::io("write", to)(error.into()))?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    // Blocks of 512 bytes (stat(2)): holes take no room here either.
+    let needed = source.blocks().saturating_mul(512);
+    if needed.saturating_add(keep_free) <= free {
+        return Ok(());
+    }
+    Err(ImportError::NoRoom {
+        path: to.to_owned(),
+        needed: needed >> 20,
+        keep_free: keep_free >> 20,
+        free: free >> 20,
+    })
 }
 
 enum Fault {

@@ -104,7 +104,7 @@ fn holes_and_zeros_stay_holes_and_the_hash_is_the_contents() {
         .open(&to)
         .unwrap();
     let mut seen = Vec::new();
-    let copied = copy((&source, &from), (&target, &to), &mut |done, all| {
+    let copied = copy((&source, &from), (&target, &to), 0, &mut |done, all| {
         assert_eq!(all, 5 << 20);
         seen.push(done);
     })
@@ -132,7 +132,7 @@ fn a_source_that_changes_meanwhile_is_noticed() {
         .open(&to)
         .unwrap();
     let shared = rustix::fs::ioctl_ficlone(&target, &source).is_ok();
-    let result = copy((&source, &from), (&target, &to), &mut |done, _| {
+    let result = copy((&source, &from), (&target, &to), 0, &mut |done, _| {
         if done == 0 {
             writer.set_len(6 << 20).unwrap();
             writer.write_all_at(b"late", 5 << 20).unwrap();

@@ -29,6 +29,8 @@ pub struct ImportRequest {
     pub agent: PathBuf,
     /// The directory of all images, on the file system of the state.
     pub images: PathBuf,
+    /// So many bytes of that file system are left alone.
+    pub keep_free: u64,
 }
 
 /// Imports an image. Repeating it is harmless: an image that is there already
@@ -52,7 +54,9 @@ pub fn import(
 
     let staging = Staging::new(&request.images)?;
     let (target, path) = staging.create(ROOTFS, 0o400)?;
-    let copied = disk::copy((&source, &request.disk.path), (&target, &path), progress)?;
+    let keep_free = request.keep_free;
+    let from = (&source, request.disk.path.as_path());
+    let copied = disk::copy(from, (&target, &path), keep_free, progress)?;
     request.disk.check("disk", &copied.sha256)?;
     // The copy is what counts; the source may have changed since the first look.
     disk::check(&target, copied.size, &request.disk.path)?;

@@ -42,6 +42,7 @@ impl Owner {
             initrd: None,
             agent: self.path("agent"),
             images: self.path("state/images"),
+            keep_free: 0,
         }
     }
 
@@ -57,6 +58,24 @@ impl Owner {
 
 fn run(request: &ImportRequest) -> Result<ImportedImage, ImportError> {
     import(request, &mut |_, _| {})
+}
+
+/// Only where it is copied: a clone takes no room.
+#[test]
+fn what_leaves_too_little_is_not_begun() {
+    let owner = Owner::new();
+    let request = ImportRequest {
+        keep_free: 1 << 62,
+        ..owner.request()
+    };
+    match run(&request) {
+        Err(error @ ImportError::NoRoom { .. }) => {
+            assert!(error.may_pass() && error.remedy().contains("banger trash empty"));
+            assert_eq!(owner.names(), [""; 0]);
+        }
+        Ok(_) => eprintln!("SKIPPED what_leaves_too_little_is_not_begun: files are cloned here"),
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod conformance;
 mod crashes;
 mod database;
 mod deletion;
+mod disk;
 mod doctor;
 mod edit;
 mod editing;
@@ -95,6 +96,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_write_survives_stop_and_start",
         run: power::write_then_stop,
+    },
+    Scenario {
+        name: "a_full_disk_pauses_guests_and_loses_nothing",
+        run: disk::fills_up,
     },
     Scenario {
         name: "two_vms_reach_each_other_and_nat_is_obeyed",

@@ -96,6 +96,7 @@ fn status(object: &Object) -> String {
         ConditionType::ConfirmationRequired,
         ConditionType::UpdateAvailable,
         ConditionType::DeletionHeld,
+        ConditionType::DiskPressure,
     ] {
         if stands(object, kind) {
             words.push_str(&format!(",{kind:?}"));

@@ -1,0 +1,132 @@
+//! The host's disk fills up: what is new waits, guests stand still, and with
+//! room again all goes on where it was.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::{User, lab::Lab};
+
+const SOON: Duration = Duration::from_secs(60);
+const STATE: &str = "/var/lib/banger";
+/// Beside the state directory, on the same file system.
+const FILL: &str = "/var/lib/banger-e2e-fill";
+
+pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    let pid = lab.pid("web")?;
+    lab.guest(
+        "web",
+        "echo memory > /dev/shm/marker; echo disk > /var/marker",
+    )?;
+    let same = lab.root(&format!(
+        "[ \"$(stat -c %d {STATE})\" = \"$(stat -c %d /var/lib)\" ] && echo same"
+    ))?;
+    ensure!(same.trim() == "same", "{STATE} is a file system of its own");
+    lab.until("the ballast", &ballast(256), SOON)?;
+
+    let result = full(lab, pid);
+    // Whatever came of it, no other scenario is to find a full disk.
+    lab.root(&format!("rm -f {FILL}*"))?;
+    result?;
+
+    lab.ready("web")?;
+    lab.ready("late")?;
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    let markers = lab.guest("web", "cat /dev/shm/marker /var/marker")?;
+    ensure!(
+        markers == "memory\ndisk\n",
+        "the guest lost something: {markers:?}"
+    );
+    // It stood still for a while, and was told the time.
+    let host: i64 = lab.root("date +%s")?.trim().parse()?;
+    let guest: i64 = lab.guest("web", "date +%s")?.trim().parse()?;
+    ensure!(
+        (host - guest).abs() < 30,
+        "the guest's clock is at {guest}, the host's at {host}"
+    );
+    let errors = lab.guest(
+        "web",
+        "dmesg | grep -ciE 'i/o error|ext4-fs error|remounting' || true",
+    )?;
+    ensure!(errors.trim() == "0", "the guest saw errors of its disk");
+    lab.until("the ballast is back", &ballast(256), SOON)?;
+    let events = lab.owner("banger events vm/web")?;
+    for reason in ["Pausing", "Resuming"] {
+        ensure!(events.contains(reason), "no event {reason}:\n{events}");
+    }
+    lab.delete("late")
+}
+
+/// First so full that nothing new is made, then so full that guests stop.
+fn full(lab: &Lab, pid: u32) -> Result<()> {
+    leave(lab, 1, 1024)?;
+    lab.write_vm("late.yaml", &Lab::document("late", ""))?;
+    lab.until(
+        "the new VM waits for room",
+        &stands("late", "DiskPressure", "True"),
+        SOON,
+    )?;
+    let message = lab.field(
+        "late",
+        ".status.conditions[] | select(.type == \"DiskPressure\") | .message",
+    )?;
+    ensure!(message.contains("banger trash empty"), "{message}");
+    ensure!(
+        lab.guest("web", "hostname")?.trim() == "web",
+        "what ran runs no more"
+    );
+
+    leave(lab, 2, 300)?;
+    let paused = "su owner -c 'banger get vm web -o json' | jq -e '.status.phase == \"Paused\"' \
+                  >/dev/null";
+    lab.until("the guest is paused", paused, SOON)?;
+    lab.until("its condition", &stands("web", "Ready", "False"), SOON)?;
+    lab.until(
+        "the ballast is given up",
+        &format!("! [ -e {STATE}/ballast ]"),
+        SOON,
+    )?;
+    lab.root(&format!("kill -0 {pid}"))?;
+    ensure!(!answers(lab)?.contains("1 received"), "the guest runs on");
+    let doctor = lab.host.exec(User::Owner, "banger doctor")?;
+    ensure!(
+        doctor.stdout.contains("vm/web (paused)"),
+        "{}",
+        doctor.stdout
+    );
+
+    // The daemon dies, and the next one knows whom it has to wake up.
+    lab.root("systemctl kill --kill-whom=main -s KILL bangerd")?;
+    lab.until("it is still paused", paused, SOON)?;
+    // It had the time to make up its mind.
+    lab.root("sleep 5")?;
+    lab.until("it is paused all the same", paused, SOON)?;
+    ensure!(!answers(lab)?.contains("1 received"), "the guest runs on");
+    Ok(())
+}
+
+fn answers(lab: &Lab) -> Result<String> {
+    let address = lab.field("web", ".status.runtime.guestIp")?;
+    lab.root(&format!("ping -c 1 -W 3 {address} || true"))
+}
+
+/// Takes so much that only this many MiB are free.
+fn leave(lab: &Lab, nth: u32, mib: u32) -> Result<()> {
+    lab.root(&format!(
+        "free=$(df --output=avail -BM {STATE} | tail -n 1 | tr -dc 0-9) && \
+         [ \"$free\" -gt {mib} ] && fallocate -l $((free - {mib}))MiB {FILL}-{nth}"
+    ))?;
+    Ok(())
+}
+
+fn ballast(mib: u64) -> String {
+    format!("[ \"$(stat -c %s {STATE}/ballast)\" = {} ]", mib << 20)
+}
+
+fn stands(vm: &str, kind: &str, status: &str) -> String {
+    format!(
+        "su owner -c 'banger get vm {vm} -o json' | jq -e '.status.conditions[] | \
+         select(.type == \"{kind}\" and .status == \"{status}\")' >/dev/null"
+    )
+}
