@@ -10,7 +10,7 @@ mod settings;
 pub use check::subnet_problem;
 pub use defaults::VmDefaults;
 pub use file::parse;
-pub use settings::{Config, Directories, Limits, Network, Pool};
+pub use settings::{Config, Directories, Dns, Limits, Network, Pool};
 
 #[cfg(test)]
 mod tests;

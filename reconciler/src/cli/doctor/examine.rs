@@ -4,7 +4,7 @@
 use super::kvm::Prove;
 use super::{
     Check, clock, daemon, device_mapper, devices, firewall, images, installed_programs, isolation,
-    kvm, leftovers, limits, modules, programs, resolved, services, state_dir, systemd,
+    kvm, leftovers, limits, modules, names, programs, resolved, services, state_dir, systemd,
 };
 use crate::cli::context::Context;
 use crate::cli::places::installed;
@@ -37,6 +37,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.extend(services::checks(install.is_some()));
     let (daemon, answers) = daemon::checks(context, install.is_some());
     checks.extend(daemon);
+    checks.push(names::check(install));
     checks.push(images::check(context, answers));
     checks.extend(leftovers::checks(context, answers));
     checks

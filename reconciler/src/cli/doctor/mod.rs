@@ -26,6 +26,7 @@ mod leftovers;
 mod limits;
 mod microvm;
 mod modules;
+mod names;
 mod programs;
 mod resolved;
 mod services;
