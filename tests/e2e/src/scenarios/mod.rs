@@ -8,6 +8,7 @@ mod access;
 mod bad_specs;
 mod crashes;
 mod deletion;
+mod dns;
 mod doctor;
 mod edit;
 mod editing;
@@ -74,6 +75,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "two_vms_reach_each_other_and_nat_is_obeyed",
         run: network::guests_and_nat,
+    },
+    Scenario {
+        name: "names_of_vms_resolve_and_others_are_forwarded",
+        run: dns::names,
     },
     Scenario {
         name: "vims_rename_save_keeps_the_vm",
