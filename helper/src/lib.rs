@@ -15,6 +15,7 @@ pub mod install_file;
 pub mod netlink;
 pub mod op;
 pub mod program;
+pub mod resolved;
 pub mod server;
 pub mod systemd;
 pub mod tun;

@@ -88,6 +88,16 @@ pub enum Request {
         /// Guests that may reach beyond the host.
         guests: BTreeSet<Slot>,
     },
+    /// The DNS server's sockets, bound to port 53 of the bridge's address and
+    /// nothing else. Descriptors: an unbound UDP and an unbound TCP socket, IPv4.
+    /// From minor version 2 on.
+    EnsureDns {},
+    /// systemd-resolved asks the bridge's address for names under `vm`, and
+    /// for no others. From minor version 2 on.
+    EnsureResolver {},
+    /// systemd-resolved knows nothing of the bridge any more. From minor
+    /// version 2 on.
+    RemoveResolver {},
     /// A fresh jail and a transient service that runs the jailer in it.
     /// Descriptors: kernel, initrd, serial log (open for appending).
     StartVmm {
@@ -136,6 +146,9 @@ impl Request {
             Self::EnsureDm { .. } => "ensure-dm",
             Self::RemoveDm { .. } => "remove-dm",
             Self::EnsureNat { .. } => "ensure-nat",
+            Self::EnsureDns {} => "ensure-dns",
+            Self::EnsureResolver {} => "ensure-resolver",
+            Self::RemoveResolver {} => "remove-resolver",
             Self::StartVmm { .. } => "start-vmm",
             Self::KillVmm { .. } => "kill-vmm",
             Self::WaitVmm { .. } => "wait-vmm",
@@ -147,6 +160,7 @@ impl Request {
     pub const fn descriptors(&self) -> usize {
         match self {
             Self::EnsureLoop { .. } => 1,
+            Self::EnsureDns {} => 2,
             Self::StartVmm { .. } => 3,
             _ => 0,
         }

@@ -68,6 +68,9 @@ impl Slot {
     }
 }
 
+/// Where the guests' DNS server listens on the gateway's address (RFC 1035, 4.2).
+pub const DNS_PORT: u16 = 53;
+
 /// The gateway of a subnet: its first host address, the bridge's own.
 pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(subnet.network()) + 1)

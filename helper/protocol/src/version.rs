@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 1 };
+pub const CURRENT: Version = Version { major: 1, minor: 2 };
 
 /// The first minor that knows the tap pool: `ensure-pool`, and its section of
 /// the inventory.

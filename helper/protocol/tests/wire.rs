@@ -43,7 +43,10 @@ fn next(request: Option<&Request>) -> Option<Request> {
         Some(Request::RemoveDm { .. }) => Request::EnsureNat {
             guests: BTreeSet::from([slot]),
         },
-        Some(Request::EnsureNat { .. }) => Request::StartVmm {
+        Some(Request::EnsureNat { .. }) => Request::EnsureDns {},
+        Some(Request::EnsureDns {}) => Request::EnsureResolver {},
+        Some(Request::EnsureResolver {}) => Request::RemoveResolver {},
+        Some(Request::RemoveResolver {}) => Request::StartVmm {
             uid,
             slot,
             memory_mib: 512,
@@ -82,6 +85,9 @@ fn the_operations_are_exactly_these() {
     0 {"op":"ensure-dm","uid":"00000000-0000-0000-0000-000000000007","base":3,"cow":4,"size":2048}
     0 {"op":"remove-dm","uid":"00000000-0000-0000-0000-000000000007"}
     0 {"op":"ensure-nat","guests":[1]}
+    2 {"op":"ensure-dns"}
+    0 {"op":"ensure-resolver"}
+    0 {"op":"remove-resolver"}
     3 {"op":"start-vmm","uid":"00000000-0000-0000-0000-000000000007","slot":1,"memoryMib":512,"vcpus":2,"workDisk":true}
     0 {"op":"kill-vmm","uid":"00000000-0000-0000-0000-000000000007"}
     0 {"op":"wait-vmm","uid":"00000000-0000-0000-0000-000000000007","timeoutMs":1000}
@@ -115,6 +121,8 @@ fn what_is_not_exactly_a_request_is_refused() {
         r#"{"op":"remove-dm","uid":"../../../etc/passwd"}"#,
         r#"{"op":"remove-dm","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","pid":1}"#,
         r#"{"op":"inventory","path":"/etc"}"#,
+        r#"{"op":"ensure-dns","address":"0.0.0.0"}"#,
+        r#"{"op":"ensure-resolver","domain":"com"}"#,
         r#"{"op":"Inventory"}"#,
         r#"{"op":"inventory"}{"op":"inventory"}"#,
         "[]",
@@ -172,6 +180,9 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         uid().prop_map(|uid| Request::RemoveDm { uid }),
         btree_set(slot(), 0..50).prop_map(|guests| Request::EnsureNat { guests }),
+        Just(Request::EnsureDns {}),
+        Just(Request::EnsureResolver {}),
+        Just(Request::RemoveResolver {}),
         (uid(), slot(), any::<u32>(), any::<u8>(), any::<bool>()).prop_map(
             |(uid, slot, memory_mib, vcpus, work_disk)| Request::StartVmm {
                 uid,

@@ -85,6 +85,13 @@ pub async fn stands(host: &Host, netlink: &Netlink, links: &[Link]) -> Result<bo
     Ok(bridge.up && carrier && ours && netlink.addresses().await?.contains(&address))
 }
 
+/// The bridge, if it is there and ours. Reads only.
+pub async fn find(host: &Host, netlink: &Netlink) -> Result<Option<Link>, Failure> {
+    let found = netlink.link(&host.install.bridge).await?;
+    Ok(found
+        .filter(|link| link.alias.as_deref() == Some(ALIAS) && link.kind == Some(InfoKind::Bridge)))
+}
+
 /// The port that gives the bridge its carrier. A kernel without the dummy
 /// driver may have ifb, which drops whatever isn't redirected to it.
 async fn carrier(netlink: &Netlink) -> Result<(Link, bool), Failure> {

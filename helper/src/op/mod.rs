@@ -3,9 +3,11 @@
 
 pub mod bridge;
 pub mod dm;
+pub mod dns;
 pub mod inventory;
 pub mod loopdev;
 pub mod nat;
 pub mod pool;
+pub mod resolver;
 pub mod tap;
 pub mod vmm;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use banger_protocol::version::CURRENT;
 use banger_protocol::{Request, Response};
 
-use crate::op::{bridge, dm, inventory, loopdev, nat, pool, tap, vmm};
+use crate::op::{bridge, dm, dns, inventory, loopdev, nat, pool, resolver, tap, vmm};
 use crate::{Done, Failure, Host};
 
 /// Runs one operation. The number of descriptors has been checked.
@@ -70,6 +70,15 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             dm::remove(uid).await
         }
         Request::EnsureNat { guests } => nat::ensure(host, &guests).await,
+        Request::EnsureDns {} => {
+            let sockets = dns::Sockets {
+                udp: next()?,
+                tcp: next()?,
+            };
+            dns::ensure(host, sockets)
+        }
+        Request::EnsureResolver {} => resolver::ensure(host).await,
+        Request::RemoveResolver {} => resolver::remove(host).await,
         Request::StartVmm {
             uid,
             slot,

@@ -16,7 +16,7 @@ use banger_core::effect;
 use banger_core::intent::{Deletion, Intents, PowerOverride};
 use banger_core::observed::{Instance, Observed};
 use banger_core::outcome::{self, Moment};
-use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan, Why, wants_to_run};
+use banger_core::plan::{self, Clock, ImageStep, Plan, Step, Verb, VmPlan, Why, wants_to_run};
 use banger_core::pressure::{DiskLimits, Gauge, Pressure};
 use banger_core::reading::{FileReading, Reading};
 use banger_core::seam::VmRef;

@@ -14,6 +14,7 @@ use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 use banger_protocol::install::socket;
 use banger_protocol::inventory::{Probe, Process};
+use banger_protocol::slot::gateway;
 
 use super::shared::Shared;
 use crate::firecracker::socket::connect;
@@ -116,7 +117,10 @@ impl Shared {
         work_disk: bool,
     ) -> Result<GuestConfig, StepError> {
         let key = self.owner_key().await?;
-        let servers = nameservers::of_host();
+        let servers = match self.dns {
+            true => vec![gateway(self.install.subnet)],
+            false => nameservers::of_host(),
+        };
         let config = config::of_vm(vm, spec, &self.install, &key, servers);
         Ok(GuestConfig {
             work_disk,

@@ -33,6 +33,8 @@ pub struct RealHostOptions {
     pub install: Install,
     /// Disks and images; the owner's.
     pub state_dir: PathBuf,
+    /// Whether guests ask the bridge for names.
+    pub dns: bool,
     /// The owner's home, for the key that `banger vm ssh` uses.
     pub home: PathBuf,
     /// The helper's socket.
@@ -49,6 +51,7 @@ impl RealHostOptions {
         Self {
             state_dir: install.state_dir.clone(),
             install,
+            dns: true,
             home,
             helper_socket: install::HELPER_SOCKET.into(),
             runtime_dir: install::RUNTIME_DIR.into(),
@@ -70,6 +73,7 @@ impl RealHost {
             layout: Layout::new(options.state_dir, options.runtime_dir),
             helper: HelperClient::new(options.helper_socket),
             install: options.install,
+            dns: options.dns,
             handles: handles::HandleCache::default(),
             instances: crate::observe::Instances::default(),
             attendants: Attendants::default(),

@@ -19,6 +19,8 @@ use crate::observe::handles::HandleCache;
 /// The state behind a [`super::RealHost`].
 pub(super) struct Shared {
     pub(super) install: Install,
+    /// Whether the bridge answers names, so that guests are to ask there.
+    pub(super) dns: bool,
     pub(super) layout: Layout,
     pub(super) helper: HelperClient,
     pub(super) handles: HandleCache,

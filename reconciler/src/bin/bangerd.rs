@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
-use banger::controller::{BootClock, Controller, Handle, Settings};
+use banger::controller::{BootClock, Controller, Handle, Published, Settings};
+use banger::net::dns;
 use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
 use banger_core::admit::Rules;
@@ -25,6 +26,7 @@ use clap::Parser;
 use ipnet::Ipv4Net;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -108,6 +110,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         };
         let daemon = Daemon {
             rules: rules(&config, subnet, SIMULATED_SLOTS),
+            names: None,
             state_dir,
             config,
             home,
@@ -132,10 +135,11 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         None => installed.state_dir.clone(),
     };
     let rules = rules(&config, installed.subnet, installed.slots);
-    let mut options = RealHostOptions::installed(installed, home.clone());
+    let mut options = RealHostOptions::installed(installed.clone(), home.clone());
     options.state_dir.clone_from(&state_dir);
     let guests = config.disk.limits().end_of(Pressure::Guests);
     options.keep_free = guests.unwrap_or_default();
+    options.dns = config.dns.enabled;
     let host = Arc::new(RealHost::new(options));
     let asked = Arc::clone(&host);
     let helper = move || -> futures::future::BoxFuture<'static, Result<String, String>> {
@@ -152,8 +156,18 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         simulated: false,
         helper: Arc::new(helper),
     };
+    let wanted = config.dns.clone();
+    let names = move |published| {
+        dns::Service::new(
+            &wanted,
+            &installed,
+            install::HELPER_SOCKET.into(),
+            published,
+        )
+    };
     let daemon = Daemon {
         rules,
+        names: Some(Box::new(names)),
         state_dir,
         config,
         home,
@@ -163,9 +177,14 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     daemon.run(host).await
 }
 
+/// Makes the DNS server that follows what is published.
+type Names = Box<dyn FnOnce(watch::Receiver<Arc<Published>>) -> dns::Service>;
+
 /// Everything but the host.
 struct Daemon {
     rules: Rules,
+    /// None on a simulated host.
+    names: Option<Names>,
     state_dir: PathBuf,
     config: Config,
     home: PathBuf,
@@ -217,6 +236,10 @@ impl Daemon {
             self.identity,
             stop.child_token(),
         ));
+        let names = self.names.map(|names| {
+            let service = names(handle.published());
+            tokio::spawn(service.run(stop.child_token()))
+        });
         let mut running = tokio::spawn(controller.run(stop.child_token()));
         tell(&[NotifyState::Ready]);
         let watchdog = tokio::spawn(feed_watchdog(handle));
@@ -239,6 +262,11 @@ impl Daemon {
         running
             .await
             .context("the loop ended by a fault of its own")?;
+        if let Some(names) = names {
+            names
+                .await
+                .context("the DNS server ended by a fault of its own")?;
+        }
         server
             .await
             .context("the server ended by a fault of its own")

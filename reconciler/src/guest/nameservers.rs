@@ -1,5 +1,5 @@
-//! The DNS servers that guests are told of: the host's own upstreams, as long
-//! as banger has no server itself.
+//! The DNS servers that guests are told of where banger's own is disabled: the
+//! host's upstreams.
 
 use std::net::Ipv4Addr;
 use std::path::Path;

@@ -1,6 +1,7 @@
-//! The daemon's part of the network: published ports. Bridge, taps and NAT
-//! are the helper's.
+//! The daemon's part of the network: published ports and names. Bridge, taps
+//! and NAT are the helper's.
 
+pub mod dns;
 mod proxy;
 mod published;
 #[cfg(test)]

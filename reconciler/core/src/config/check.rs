@@ -1,9 +1,12 @@
 //! Bounds of the configuration, each with its reason.
 
+use std::net::IpAddr;
+
 use banger_protocol::{PoolSize, WarmUps};
 use ipnet::Ipv4Net;
 
 use super::Config;
+use super::settings::Dns;
 use crate::api::Quantity;
 use crate::api::bounds::{
     MAX_BALLAST, MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK,
@@ -146,6 +149,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             ),
         ));
     }
+    found.extend(upstreams_problem(&config.dns));
     for (field, path) in [
         ("directories.vms", &config.directories.vms),
         ("directories.images", &config.directories.images),
@@ -164,6 +168,30 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// resolv.conf(5), `MAXNS`: a client gives up before a fourth was asked.
+const MAX_UPSTREAMS: usize = 3;
+
+fn upstreams_problem(dns: &Dns) -> Option<Finding> {
+    let field = "dns.upstreams";
+    if dns.upstreams.len() > MAX_UPSTREAMS {
+        return Some((
+            field,
+            format!(
+                "{} servers are more than {MAX_UPSTREAMS}",
+                dns.upstreams.len()
+            ),
+            format!("write at most {MAX_UPSTREAMS}"),
+        ));
+    }
+    let nobody = |ip: &&IpAddr| ip.is_unspecified() || ip.is_multicast();
+    let ip = dns.upstreams.iter().find(nobody)?;
+    Some((
+        field,
+        format!("`{ip}` is no server's address"),
+        "write addresses such as \"192.0.2.53\", in quotes".to_owned(),
+    ))
 }
 
 /// Why guests can't get their addresses from `wanted` (the configuration's

@@ -12,7 +12,7 @@ pub use check::subnet_problem;
 pub use defaults::VmDefaults;
 pub use disk::Disk;
 pub use file::parse;
-pub use settings::{Config, Directories, Limits, Network, Pool};
+pub use settings::{Config, Directories, Dns, Limits, Network, Pool};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What the file may hold.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use banger_protocol::{PoolSize, WarmUps};
@@ -17,6 +18,8 @@ use crate::plan::PoolTarget;
 pub struct Config {
     /// The guests' network.
     pub network: Network,
+    /// Names of VMs.
+    pub dns: Dns,
     /// How much may be done and taken.
     pub limits: Limits,
     /// Taps that are made before a VM asks.
@@ -41,6 +44,30 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Ipv4Net>,
+}
+
+/// Names of VMs: a server on the bridge answers `<vm>.vm` to the host and to
+/// guests, and asks other servers for everything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Dns {
+    /// Whether the server runs. Without it guests ask the host's own servers,
+    /// where those can be reached over IPv4, and VMs have no names.
+    pub enabled: bool,
+    /// Servers that are asked for everything but VMs, at most 3, such as
+    /// `["192.0.2.53"]`. Default: the host's own, as they are at the time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub upstreams: Vec<IpAddr>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            upstreams: Vec::new(),
+        }
+    }
 }
 
 /// How much may be done and taken.

@@ -33,7 +33,7 @@ fn nothing_means_the_defaults() {
 #[test]
 fn what_is_written_holds_and_comes_back() {
     let config = read(
-        "[network]\nsubnet = \"172.30.4.0/24\"\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[disk]\npauseCreatesBelow = \"3Gi\"\nballast = 0\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
+        "[network]\nsubnet = \"172.30.4.0/24\"\n[dns]\nupstreams = [\"192.0.2.53\", \"2001:db8::53\"]\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[disk]\npauseCreatesBelow = \"3Gi\"\nballast = 0\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
     )
     .unwrap();
     assert_eq!(config.defaults.memory, Quantity::from_mib(1024));
@@ -45,6 +45,8 @@ fn what_is_written_holds_and_comes_back() {
         (Quantity::from_mib(3072), Quantity::default())
     );
     assert_eq!(limits.guests, Quantity::from_mib(512));
+    assert!(config.dns.enabled);
+    assert_eq!(config.dns.upstreams.len(), 2);
     assert_eq!(config.directories.vms, Path::new("/home/me/vms"));
     assert_eq!(config.directories.images, Path::new("/srv/images"));
     assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
@@ -149,6 +151,18 @@ fn mistakes_are_at_their_place() {
             (2, 10),
             "is not a subnet",
             "172.30.0.0/24",
+        ),
+        (
+            "[dns]\nupstreams = [\"0.0.0.0\"]",
+            (2, 13),
+            "`0.0.0.0` is no server's address",
+            "in quotes",
+        ),
+        (
+            "[dns]\nupstreams = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\", \"192.0.2.4\"]",
+            (2, 13),
+            "4 servers are more than 3",
+            "at most 3",
         ),
         ("[limits\n", (1, 8), "", "[name]"),
     ] {

@@ -4,7 +4,7 @@
 use super::kvm::Prove;
 use super::{
     Check, clock, daemon, device_mapper, devices, disk_pressure, firewall, images,
-    installed_programs, isolation, kvm, leftovers, limits, modules, programs, resolved, services,
+    installed_programs, isolation, kvm, leftovers, limits, modules, names, programs, resolved, services,
     state_dir, systemd,
 };
 use crate::cli::context::Context;
@@ -38,6 +38,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.extend(services::checks(install.is_some()));
     let (daemon, answers) = daemon::checks(context, install.is_some());
     checks.extend(daemon);
+    checks.push(names::check(install));
     checks.push(images::check(context, answers));
     checks.push(disk_pressure::check(context, answers));
     checks.extend(leftovers::checks(context, answers));

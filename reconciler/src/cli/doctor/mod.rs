@@ -27,6 +27,7 @@ mod leftovers;
 mod limits;
 mod microvm;
 mod modules;
+mod names;
 mod programs;
 mod resolved;
 mod services;

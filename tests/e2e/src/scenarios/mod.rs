@@ -12,6 +12,7 @@ mod crashes;
 mod database;
 mod deletion;
 mod disk;
+mod dns;
 mod doctor;
 mod edit;
 mod editing;
@@ -104,6 +105,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "two_vms_reach_each_other_and_nat_is_obeyed",
         run: network::guests_and_nat,
+    },
+    Scenario {
+        name: "names_of_vms_resolve_and_others_are_forwarded",
+        run: dns::names,
     },
     Scenario {
         name: "vims_rename_save_keeps_the_vm",

@@ -1,0 +1,100 @@
+//! Names of VMs, for the host and for guests; other names from the fake internet.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::lab::Lab;
+
+const ASK: &str = include_str!("dns/ask.pl");
+const INTERNET: &str = include_str!("dns/internet.pl");
+const SOON: Duration = Duration::from_secs(30);
+
+/// The bridge's address of the usual installation.
+const SERVER: &str = "172.30.0.1";
+
+pub(super) fn names(lab: &mut Lab) -> Result<()> {
+    lab.write("ask.pl", ASK)?;
+    lab.write("internet.pl", INTERNET)?;
+    lab.vm("web", "")?;
+    lab.vm("db", "")?;
+    let address = lab.field("db", ".status.runtime.guestIp")?;
+
+    // The host, asking the bridge and then as programs do.
+    ask(lab, "db.vm", "A", &format!("NOERROR {address}"))?;
+    ask(lab, "DB.VM", "A", &format!("NOERROR {address}"))?;
+    ask(lab, "db.vm", "AAAA", "NOERROR")?;
+    ask(lab, "nobody.vm", "A", "NXDOMAIN")?;
+    let routed = "resolvectl domain br-banger | grep -q '~vm$'";
+    lab.until("systemd-resolved knows the bridge", routed, SOON)?;
+    let found = lab.owner("resolvectl query db.vm && getent ahostsv4 db.vm")?;
+    ensure!(
+        found.matches(&address).count() >= 2,
+        "the host finds {found:?}"
+    );
+    lab.root("banger doctor -o json | jq -e '.checks[] | select(.name == \"names of VMs\") | .verdict == \"pass\"'")?;
+
+    // A guest.
+    lab.guest("web", "ping -c 1 -W 5 db")?;
+    let back = lab.guest("web", &format!("getent hosts {address}"))?;
+    ensure!(back.contains("db.vm"), "{address} is called {back:?}");
+
+    outside(lab)?;
+
+    // A VM that goes takes its name along.
+    lab.delete("db")?;
+    ask(lab, "db.vm", "A", "NXDOMAIN")?;
+    lab.owner("! getent ahostsv4 db.vm")?;
+    let gone = lab.ask_guest("web", "getent hosts db")?;
+    ensure!(gone.status != 0, "the guest still finds {:?}", gone.stdout);
+
+    // The setting goes with the daemon and comes back with it.
+    lab.root(&format!("systemctl stop bangerd && ! {routed}"))?;
+    lab.root("systemctl start bangerd")?;
+    lab.ready("web")?;
+    lab.until("systemd-resolved knows the bridge again", routed, SOON)?;
+    lab.owner("getent ahostsv4 web.vm")?;
+    Ok(())
+}
+
+/// Other names come from the host's servers, whichever those are now.
+fn outside(lab: &Lab) -> Result<()> {
+    let finds = "getent ahostsv4 www.example | grep -q 198.51.100.2";
+    lab.root(
+        "systemd-run --quiet --unit fake-names -p NetworkNamespacePath=/run/netns/internet \
+         perl /home/owner/internet.pl 198.51.100.2",
+    )?;
+    // Through systemd-resolved, ...
+    lab.root("resolvectl dns internet0 198.51.100.2 && resolvectl domain internet0 '~.'")?;
+    lab.until(
+        "systemd-resolved asks the fake internet",
+        "getent ahostsv4 www.example | grep -q 198.51.100.2",
+        SOON,
+    )?;
+    lab.guest("web", finds)?;
+    // ... which passes on what points inside, to the host alone.
+    let evil = lab.ask_guest("web", "getent ahostsv4 evil.example")?;
+    ensure!(evil.status != 0, "the guest was sent to {:?}", evil.stdout);
+    // ... and past it, from one question to the next.
+    lab.root(
+        "resolvectl revert internet0 && rm /etc/resolv.conf \
+         && echo 'nameserver 198.51.100.2' > /etc/resolv.conf",
+    )?;
+    lab.guest("web", finds)?;
+    ask(lab, "evil.example", "A", "REFUSED")?;
+    ask(lab, "nobody.example", "A", "NXDOMAIN")?;
+    lab.root(
+        "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf \
+         && systemctl stop fake-names",
+    )?;
+    Ok(())
+}
+
+fn ask(lab: &Lab, name: &str, kind: &str, expected: &str) -> Result<()> {
+    let answer = lab.owner(&format!("perl ~/ask.pl {SERVER} {name} {kind}"))?;
+    ensure!(
+        answer.trim() == expected,
+        "{name} {kind}: {answer:?} instead of {expected:?}"
+    );
+    Ok(())
+}
