@@ -128,10 +128,7 @@ pub fn between(from: &VmSpec, to: &VmSpec) -> Vec<FieldChange> {
     );
     changes.add("spec.network.nat", &from.nat, nat, Effect::Live, None);
     let list = |ports: &[crate::api::virtual_machine::Port]| {
-        let words: Vec<_> = ports
-            .iter()
-            .map(|port| format!("{}->{}", port.host, port.guest))
-            .collect();
+        let words: Vec<_> = ports.iter().map(ToString::to_string).collect();
         words.join(", ")
     };
     changes.add(

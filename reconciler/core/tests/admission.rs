@@ -229,6 +229,17 @@ fn a_published_port_stays_with_its_holder() {
     );
     assert!(why(&second, "ann").contains("8080") && why(&second, "ann").contains("`zed`"));
     assert_eq!(second.intents.vms.len(), 1);
+    // Over UDP the same number is another port.
+    let udp = "network: {ports: [{host: 8080, guest: 80, protocol: udp}]}";
+    let third = take_files(
+        &[
+            ("i.yaml", &base),
+            ("a.yaml", &vm("ann", "debian", udp)),
+            ("z.yaml", &vm("zed", "debian", port)),
+        ],
+        &first.intents,
+    );
+    assert_eq!(third.intents.vms.len(), 2);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The daemon's part of the network: published ports. Bridge, taps and NAT
 //! are the helper's.
 
-mod proxy;
 mod published;
+mod tcp;
 #[cfg(test)]
 mod tests;
+mod udp;
 
 pub use published::{PublishError, Published};

@@ -146,7 +146,8 @@ fn check(
     if let Some((port, holder)) = claims.clash(existing.map(|vm| vm.uid), &spec.ports) {
         return Err(Box::new(Problem {
             message: format!(
-                "port {} of the host is already published by VM `{holder}`",
+                "{} port {} of the host is already published by VM `{holder}`",
+                port.protocol.as_str(),
                 port.host
             ),
             remedy: Some("choose another host port".into()),

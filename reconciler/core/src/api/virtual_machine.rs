@@ -1,7 +1,8 @@
 //! `kind: VirtualMachine`: one microVM as its owner wants it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,8 @@ pub struct NetworkSpec {
     /// Whether the guest may reach beyond the host; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<bool>,
-    /// Ports of the host that lead into the guest, at most 64; a host port only once.
+    /// Ports of the host that lead into the guest, at most 64; a host port only
+    /// once for each protocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ports: Vec<Port>,
@@ -119,14 +121,37 @@ pub struct Port {
     /// Port of the guest, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
     pub guest: u16,
-    /// Default tcp; udp is not supported yet.
+    /// Default tcp.
     #[serde(default)]
-    #[schemars(extend("not" = {"const": "udp"}))]
     pub protocol: Protocol,
-    /// The host's address to bind; default 127.0.0.1. Others are not supported yet.
+    /// The host's address to bind; default 127.0.0.1. Another one lets others
+    /// in, such as 0.0.0.0: whoever reaches the host over IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = ["127.0.0.1", null]))]
+    #[schemars(with = "Option<String>", extend("pattern" = "^[0-9A-Fa-f:.]+$"))]
     pub address: Option<IpAddr>,
+}
+
+impl Port {
+    /// Where the host listens: on 127.0.0.1 unless the spec says otherwise.
+    pub fn bind(&self) -> SocketAddr {
+        let address = self.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(address, self.host)
+    }
+}
+
+/// `8080->80`, `5353->53/udp`, `0.0.0.0:8080->80`.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(_) => write!(f, "{}", self.bind())?,
+            None => write!(f, "{}", self.host)?,
+        }
+        write!(f, "->{}", self.guest)?;
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp => f.write_str("/udp"),
+        }
+    }
 }
 
 /// A transport protocol.
@@ -140,6 +165,16 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl Protocol {
+    /// As documents write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// A file of the owner's to keep in the guest.
