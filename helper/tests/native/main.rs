@@ -4,6 +4,7 @@
 
 mod bench;
 mod bridge;
+mod frames;
 mod inventory;
 mod loops;
 mod nat;

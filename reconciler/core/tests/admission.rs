@@ -243,6 +243,31 @@ fn a_published_port_stays_with_its_holder() {
 }
 
 #[test]
+fn all_egress_policies_together_have_a_bound() {
+    let base = image("debian");
+    let documents: Vec<(String, String)> = (0..33_u32)
+        .map(|n| {
+            let all: Vec<String> = (0..32).map(|i| format!("10.{n}.{}.0/24", 2 * i)).collect();
+            let spec = format!("network: {{egress: {{allow: [{}]}}}}", all.join(", "));
+            (
+                format!("v{n:02}.yaml"),
+                vm(&format!("v{n:02}"), "debian", &spec),
+            )
+        })
+        .collect();
+    let files = |count: usize| -> Vec<(&str, &str)> {
+        let vms = documents[..count].iter();
+        let vms = vms.map(|(file, text)| (file.as_str(), text.as_str()));
+        vms.chain([("i.yaml", base.as_str())]).collect()
+    };
+    let full = take_files(&files(32), &Intents::default());
+    assert_eq!(full.intents.vms.len(), 32);
+    let over = take_files(&files(33), &full.intents);
+    assert!(why(&over, "v32").contains("1024"), "{}", why(&over, "v32"));
+    assert_eq!(over.intents.vms.len(), 32);
+}
+
+#[test]
 fn a_full_subnet_refuses_by_name_and_disturbs_nobody() {
     let base = image("debian");
     let (a, b, c) = (

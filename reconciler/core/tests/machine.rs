@@ -184,6 +184,7 @@ impl World {
             boot_ms: self.boot_ms,
             available_memory: 1 << 50,
             pool: None,
+            guest_to_guest: true,
         };
         let plan = plan::plan(&self.intents, &observed, clock);
         check_plan(&plan, &observed);

@@ -23,6 +23,7 @@ mod confirm;
 mod happened;
 mod image;
 mod ledger;
+mod network;
 mod pass;
 mod pool;
 mod prune;

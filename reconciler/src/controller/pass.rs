@@ -62,6 +62,7 @@ impl<H: Host> Controller<H> {
                 .available_memory()
                 .saturating_sub(self.settings.memory_headroom),
             pool: self.settings.pool,
+            guest_to_guest: self.settings.guest_to_guest,
         }
     }
 

@@ -103,6 +103,7 @@ impl World {
         store.faults = Some(self.faults().clone());
         let settings = Settings {
             pool: None,
+            guest_to_guest: true,
             trash_keep: Duration::from_secs(3 * 3600),
             directories: vec![self.root.path().join("config")],
             home: "/home/owner".into(),
@@ -257,6 +258,7 @@ impl World {
             boot_ms: self.clock().now_ms(),
             available_memory: 1 << 50,
             pool: None,
+            guest_to_guest: true,
         };
         let plan = plan(&intents, &self.host.do_observe(), clock);
         let waits = plan.waiting.iter().any(|waiting| {

@@ -73,7 +73,9 @@ impl<H: Host> Controller<H> {
             let now = &object.status.conditions;
             let before = self.conditions.get(&uid);
             if before != Some(now) {
-                events.extend(became_ready(object, before.map_or(&[], Vec::as_slice)));
+                let before = before.map_or(&[][..], Vec::as_slice);
+                events.extend(became_ready(object, before));
+                events.extend(network_lost(object, before));
                 changed.push((uid, now.clone()));
             }
         }
@@ -92,6 +94,26 @@ impl<H: Host> Controller<H> {
         });
         Ok(())
     }
+}
+
+/// A firewall has come into the way.
+fn network_lost(object: &Object, before: &[Condition]) -> Option<NewEvent> {
+    let lost = |list: &[Condition]| {
+        let mut network = list.iter();
+        let is = |it: &&Condition| it.kind == ConditionType::NetworkReady;
+        network
+            .find(is)
+            .filter(|it| it.status == ConditionStatus::False)
+            .cloned()
+    };
+    let now = lost(&object.status.conditions)?;
+    lost(before).is_none().then(|| NewEvent {
+        kind: object.kind,
+        name: object.metadata.name.to_string(),
+        severity: Severity::Warning,
+        reason: "FirewallInTheWay",
+        message: now.message,
+    })
 }
 
 fn became_ready(object: &Object, before: &[Condition]) -> Option<NewEvent> {

@@ -27,6 +27,7 @@ use super::clock::BootClock;
 use super::collect::Collecting;
 use super::image::Importing;
 use super::ledger::Ledger;
+use super::network::Stood;
 use super::pass::Last;
 use super::pool::WarmUp;
 use super::publish::Published;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub max_chains: usize,
     /// The tap pool; `None`: it is left as it is.
     pub pool: Option<PoolTarget>,
+    /// Whether guests reach one another.
+    pub guest_to_guest: bool,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// Disks stay in the trash for so long, in the daemon's running time.
@@ -99,6 +102,8 @@ pub struct Controller<H> {
     pub(super) adoption: Option<Adoption>,
     pub(super) warm_up: WarmUp,
     pub(super) host_failures: u32,
+    /// What stood in the network's tables last.
+    pub(super) stood: Stood,
     /// The boot clock when running time was last counted.
     pub(super) ticked_ms: u64,
     /// Running time that isn't in the ledger yet, milliseconds.
@@ -163,6 +168,7 @@ impl<H: Host> Controller<H> {
             adoption: None,
             warm_up: WarmUp::default(),
             host_failures: 0,
+            stood: Stood::default(),
             stop: CancellationToken::new(),
             asks: queue,
         };

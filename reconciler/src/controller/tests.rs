@@ -27,6 +27,7 @@ use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
 
 mod deletion;
+mod network;
 mod trash;
 
 /// A daemon on a simulated host, without its socket. Time is paused: what
@@ -95,6 +96,7 @@ impl Daemon {
             memory_headroom: 0,
             max_chains: 2,
             pool,
+            guest_to_guest: true,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };

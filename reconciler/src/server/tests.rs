@@ -64,6 +64,7 @@ impl Running {
             memory_headroom: 0,
             pool: None,
             max_chains: 2,
+            guest_to_guest: true,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),
         };

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Quantity};
+use super::{Cidr, Name, Quantity};
 
 /// The desired VM, as written. What is left out gets its default once, when
 /// the VM is first admitted.
@@ -109,6 +109,21 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ports: Vec<Port>,
+    /// What the guest may begin connections with; default everything. Answers
+    /// always pass, also those to a published port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressSpec>,
+}
+
+/// What a guest may begin connections with, and nothing else: beyond the host,
+/// among guests, and with the host's DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressSpec {
+    /// IPv4 networks, at most 32, and 1024 of all VMs together; none: nothing.
+    /// The host's DNS only if the bridge's address is in one of them.
+    #[schemars(length(max = 32))]
+    pub allow: Vec<Cidr>,
 }
 
 /// A port of the host that leads into the guest.

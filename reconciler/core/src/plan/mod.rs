@@ -29,6 +29,8 @@ pub struct Clock {
     pub available_memory: u64,
     /// The tap pool, as the owner wants it; `None`: it is left as it is.
     pub pool: Option<PoolTarget>,
+    /// Whether guests reach one another.
+    pub guest_to_guest: bool,
 }
 
 /// No back-off is longer: a later time is from before a reboot, whose clock began anew.
@@ -43,7 +45,7 @@ pub(crate) fn waiting_until(backoff: &Backoff, clock: Clock) -> Option<u64> {
 /// The plan.
 pub fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Plan {
     let mut plan = Plan {
-        host: host::plan(intents, observed),
+        host: host::plan(intents, observed, clock),
         pool: pool::plan(intents, observed, clock.pool),
         ..Plan::default()
     };

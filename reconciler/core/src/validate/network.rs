@@ -1,10 +1,10 @@
-//! Published ports.
+//! Published ports and egress policies.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::findings::Findings;
-use crate::api::bounds::{MAX_PORTS, MIN_HOST_PORT};
+use crate::api::bounds::{MAX_EGRESS, MAX_PORTS, MIN_HOST_PORT};
 use crate::api::virtual_machine::{NetworkSpec, Port};
 
 pub(super) fn check(network: &NetworkSpec, findings: &mut Findings<'_>) {
@@ -15,6 +15,7 @@ pub(super) fn check(network: &NetworkSpec, findings: &mut Findings<'_>) {
             format!("publish {MAX_PORTS} or fewer; the VM's own address reaches all of them"),
         );
     }
+    egress(network, findings);
     let mut seen = BTreeMap::new();
     for (index, port) in network.ports.iter().enumerate() {
         let field = format!("spec.network.ports[{index}]");
@@ -28,6 +29,33 @@ pub(super) fn check(network: &NetworkSpec, findings: &mut Findings<'_>) {
                     port.host
                 ),
                 "choose another host port for one of the two",
+            );
+        }
+    }
+}
+
+fn egress(network: &NetworkSpec, findings: &mut Findings<'_>) {
+    let Some(egress) = &network.egress else {
+        return;
+    };
+    let allow = &egress.allow;
+    if allow.len() > MAX_EGRESS {
+        findings.refuse(
+            "spec.network.egress.allow",
+            format!("{} networks are too many for one VM", allow.len()),
+            format!("allow {MAX_EGRESS} or fewer: write larger networks, or send the guest through a proxy"),
+        );
+    }
+    for (index, network) in allow.iter().enumerate() {
+        if !network.is_canonical() {
+            findings.refuse(
+                &format!("spec.network.egress.allow[{index}]"),
+                format!("`{network}` is an address within a network, not a network"),
+                format!(
+                    "write `{}` for the network, or `{}/32` for the one address",
+                    network.get().trunc(),
+                    network.get().addr()
+                ),
             );
         }
     }

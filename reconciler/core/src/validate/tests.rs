@@ -68,6 +68,9 @@ fn the_bounds_themselves_are_within() {
         "  vcpus: 32\n  memory: 64Mi\n  rootDisk: {size: 2Ti}\n  workDisk: {size: 16Mi}\n  terminationGracePeriodSeconds: 3600",
         "  vcpus: 1\n  memory: 1Ti\n  rootDisk: {size: 64Mi}\n  terminationGracePeriodSeconds: 0",
         "  network: {ports: [{host: 1024, guest: 1, address: 127.0.0.1}, {host: 65535, guest: 65535}]}",
+        "  network: {egress: {allow: [172.30.0.0/16]}, nat: false}",
+        "  network: {egress: {allow: []}}",
+        "  network: {egress: {allow: [0.0.0.0/0, 10.0.0.0/8, 192.0.2.7/32]}}",
         "  network: {ports: [{host: 53530, guest: 53, protocol: udp}, {host: 53530, guest: 53, address: 0.0.0.0}]}",
     ] {
         vm(spec).unwrap();
@@ -83,10 +86,28 @@ fn the_bounds_themselves_are_within() {
         "  terminationGracePeriodSeconds: 3601",
         "  network: {ports: [{host: 1023, guest: 1}]}",
         "  network: {ports: [{host: 8080, guest: 1, address: 255.255.255.255}]}",
+        "  network: {egress: {allow: [10.0.0.1/8]}}",
         "  fileSync: [{source: a, path: b}]",
     ] {
         assert_eq!(fields(vm(spec)).len(), 1, "{spec}");
     }
+}
+
+#[test]
+fn an_egress_policy_has_a_bound() {
+    let many = |n: usize| {
+        let all: Vec<String> = (0..n).map(|n| format!("10.{n}.0.0/17")).collect();
+        vm(&format!(
+            "  network: {{egress: {{allow: [{}]}}}}",
+            all.join(", ")
+        ))
+    };
+    many(32).unwrap();
+    let found: Vec<String> = fields(many(33))
+        .into_iter()
+        .map(|(field, ..)| field)
+        .collect();
+    assert_eq!(found, ["spec.network.egress.allow"]);
 }
 
 #[test]
