@@ -28,7 +28,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     let install = installed.as_ref();
     let mut checks = requirements(Prove::ByRunning);
     checks.push(resolved::check());
-    checks.push(firewall::check(install));
+    checks.push(firewall::check(context, install));
     checks.extend(state_dir::checks(install));
     checks.push(clock::check());
     checks.extend(isolation::checks());
