@@ -10,4 +10,5 @@ mod loops;
 mod nat;
 mod peers;
 mod pool;
+mod reach;
 mod taps;
