@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DiskRole, LoopNumber, PoolSize, Sectors, Slot, VmUid};
+use crate::{DiskRole, LoopNumber, NetworkPolicy, Obstacle, PoolSize, Sectors, Slot, VmUid};
 
 /// A section that was read, or the reason why it could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,14 @@ pub struct Inventory {
     pub bridge: Probe<bool>,
     /// The guests in the NAT table; `None` where there is no table.
     pub nat: Probe<Option<BTreeSet<Slot>>>,
+    /// What the tables let guests reach, wholly; `nat` is a part of it.
+    /// `None`: one of the peers is older than this section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Probe<Option<NetworkPolicy>>>,
+    /// Rules of others that keep guests' packets from being forwarded.
+    /// `None`: one of the peers is older than this section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacles: Option<Probe<Vec<Obstacle>>>,
 }
 
 /// One VMM, running or left over.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DiskRole, LoopNumber, PoolSize, Sectors, Slot, Version, VmUid, WarmUps};
+use crate::policy::is_false;
+use crate::{
+    DiskRole, Egress, LoopNumber, NetworkPolicy, PoolSize, Sectors, Slot, Version, VmUid, WarmUps,
+};
 
 /// One operation. Descriptors that it takes are named with it, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,10 +86,18 @@ pub enum Request {
         /// The VM.
         uid: VmUid,
     },
-    /// Forwarding and masquerade for exactly these guests; the whole table is replaced.
+    /// Forwarding and masquerade for exactly these guests, and what else guests
+    /// may reach; the tables are replaced whole.
     EnsureNat {
         /// Guests that may reach beyond the host.
         guests: BTreeSet<Slot>,
+        /// Guests that may begin nothing but with these networks. From minor
+        /// version 2 on.
+        #[serde(default, skip_serializing_if = "Egress::is_empty")]
+        egress: Egress,
+        /// Whether guests are kept from one another. From minor version 2 on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        isolated: bool,
     },
     /// The DNS server's sockets, bound to port 53 of the bridge's address and
     /// nothing else. Descriptors: an unbound UDP and an unbound TCP socket, IPv4.
@@ -129,6 +140,21 @@ pub enum Request {
         /// The VM.
         uid: VmUid,
     },
+}
+
+impl From<NetworkPolicy> for Request {
+    fn from(policy: NetworkPolicy) -> Self {
+        let NetworkPolicy {
+            guests,
+            egress,
+            isolated,
+        } = policy;
+        Self::EnsureNat {
+            guests,
+            egress,
+            isolated,
+        }
+    }
 }
 
 impl Request {

@@ -9,13 +9,17 @@ pub const CURRENT: Version = Version { major: 1, minor: 2 };
 /// the inventory.
 pub const TAP_POOL: u16 = 1;
 
+/// The first minor that knows egress policies and guests apart: fields of
+/// `ensure-nat`, and two sections of the inventory.
+pub const NETWORK_POLICY: u16 = 2;
+
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
     /// Peers with different majors refuse each other.
     pub major: u16,
-    /// A higher minor knows more operations and more sections of the
-    /// inventory, and keeps them from a peer that doesn't; nothing else changes.
+    /// A higher minor knows more operations, more of their fields and more
+    /// sections of the inventory, and keeps them from a peer that doesn't; nothing else changes.
     pub minor: u16,
 }

@@ -4,13 +4,19 @@
 use std::collections::BTreeSet;
 
 use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
+use banger_protocol::policy::GuestEgress;
 use banger_protocol::{
-    DiskRole, Inventory, LoopNumber, PoolSize, Request, Response, Sectors, Slot, Version, VmUid,
-    WarmUps,
+    Cidrs, DiskRole, Egress, Inventory, LoopNumber, NetworkPolicy, PoolSize, Request, Response,
+    Sectors, Slot, Version, VmUid, WarmUps,
 };
-use proptest::collection::{btree_set, vec};
+use ipnet::Ipv4Net;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use uuid::Uuid;
+
+fn cidrs(texts: &[&str]) -> Cidrs {
+    Cidrs::of(texts.iter().map(|text| text.parse().unwrap())).unwrap()
+}
 
 /// Steps through every operation. A new one doesn't compile until it stands
 /// here, and then changes the snapshot below.
@@ -42,6 +48,8 @@ fn next(request: Option<&Request>) -> Option<Request> {
         Some(Request::EnsureDm { .. }) => Request::RemoveDm { uid },
         Some(Request::RemoveDm { .. }) => Request::EnsureNat {
             guests: BTreeSet::from([slot]),
+            egress: Egress::from_iter([(slot, cidrs(&["10.0.0.0/8"]))]),
+            isolated: true,
         },
         Some(Request::EnsureNat { .. }) => Request::EnsureDns {},
         Some(Request::EnsureDns {}) => Request::EnsureResolver {},
@@ -84,7 +92,7 @@ fn the_operations_are_exactly_these() {
     0 {"op":"remove-loop","uid":"00000000-0000-0000-0000-000000000007","role":"cow","device":3}
     0 {"op":"ensure-dm","uid":"00000000-0000-0000-0000-000000000007","base":3,"cow":4,"size":2048}
     0 {"op":"remove-dm","uid":"00000000-0000-0000-0000-000000000007"}
-    0 {"op":"ensure-nat","guests":[1]}
+    0 {"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8"]}],"isolated":true}
     2 {"op":"ensure-dns"}
     0 {"op":"ensure-resolver"}
     0 {"op":"remove-resolver"}
@@ -118,6 +126,13 @@ fn what_is_not_exactly_a_request_is_refused() {
         r#"{"op":"ensure-pool","size":64,"parallel":17}"#,
         r#"{"op":"ensure-pool","size":64,"parallel":0}"#,
         r#"{"op":"ensure-pool","size":64}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.1/8"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8","10.1.0.0/16"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["11.0.0.0/8","10.0.0.0/8"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8; flush ruleset"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["fd00::/8"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":[]},{"slot":1,"allow":[]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":0,"allow":[]}]}"#,
         r#"{"op":"remove-dm","uid":"../../../etc/passwd"}"#,
         r#"{"op":"remove-dm","uid":"0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f","pid":1}"#,
         r#"{"op":"inventory","path":"/etc"}"#,
@@ -146,6 +161,20 @@ fn role() -> impl Strategy<Value = DiskRole> {
         Just(DiskRole::Cow),
         Just(DiskRole::Work)
     ]
+}
+
+fn policy() -> impl Strategy<Value = NetworkPolicy> {
+    let network = (any::<u32>(), 0..=32_u8)
+        .prop_map(|(bits, prefix)| Ipv4Net::new(bits.into(), prefix).unwrap());
+    let allow = vec(network, 0..8).prop_map(|all| Cidrs::of(all).unwrap());
+    let egress = btree_map(slot(), allow, 0..20).prop_map(Egress::from_iter);
+    (btree_set(slot(), 0..50), egress, any::<bool>()).prop_map(|(guests, egress, isolated)| {
+        NetworkPolicy {
+            guests,
+            egress,
+            isolated,
+        }
+    })
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -179,7 +208,7 @@ fn request() -> impl Strategy<Value = Request> {
             }
         }),
         uid().prop_map(|uid| Request::RemoveDm { uid }),
-        btree_set(slot(), 0..50).prop_map(|guests| Request::EnsureNat { guests }),
+        policy().prop_map(Request::from),
         Just(Request::EnsureDns {}),
         Just(Request::EnsureResolver {}),
         Just(Request::RemoveResolver {}),
@@ -231,5 +260,62 @@ fn an_inventory_without_a_pool_is_that_of_minor_0() {
     let old = r#"{"bootId":"b","vmms":{"known":[]},"taps":{"known":[]},"loops":{"known":[]},"dms":{"known":[]},"bridge":{"known":true},"nat":{"known":null}}"#;
     let inventory: Inventory = serde_json::from_str(old).unwrap();
     assert_eq!(inventory.pool, None);
+    assert_eq!((&inventory.policy, &inventory.obstacles), (&None, &None));
     assert_eq!(serde_json::to_string(&inventory).unwrap(), old);
+}
+
+/// A request without a policy is one of minor 0, which a helper of minor 1 takes.
+#[test]
+fn a_request_without_a_policy_is_that_of_minor_0() {
+    let policy = NetworkPolicy {
+        guests: BTreeSet::from([Slot::try_from(1).unwrap()]),
+        ..NetworkPolicy::default()
+    };
+    let text = serde_json::to_string(&Request::from(policy)).unwrap();
+    assert_eq!(text, r#"{"op":"ensure-nat","guests":[1]}"#);
+}
+
+/// Every guest of a full installation, and the quota on networks.
+#[test]
+fn the_largest_policy_fits_into_one_request() {
+    let slot = |n| Slot::try_from(n).unwrap();
+    // The longest text that a network has, none next to another.
+    let network = |n: u32| Ipv4Net::new((0xc800_0001 + 2 * n).into(), 32).unwrap();
+    let of_one = u32::try_from(Egress::MOST / 1024).unwrap();
+    let egress = (1..=1024_u16).map(|n| {
+        let first = u32::from(n) * of_one;
+        let all = (first..first + of_one).map(network);
+        (slot(n), Cidrs::of(all).unwrap())
+    });
+    let policy = NetworkPolicy {
+        guests: (1..=1024).map(slot).collect(),
+        egress: egress.collect(),
+        isolated: true,
+    };
+    let frame = encode(&Request::from(policy.clone()), MAX_REQUEST).unwrap();
+    assert_eq!(
+        decode::<Request>(&frame[HEADER..]).unwrap(),
+        Request::from(policy)
+    );
+
+    let all =
+        |most: usize| -> Vec<Ipv4Net> { (0..u32::try_from(most).unwrap()).map(network).collect() };
+    assert!(Cidrs::of(all(Cidrs::MOST)).is_ok());
+    assert!(Cidrs::of(all(Cidrs::MOST + 1)).is_err());
+    let full = |n| GuestEgress {
+        slot: slot(n),
+        allow: Cidrs::of(all(Cidrs::MOST)).unwrap(),
+    };
+    let most = u16::try_from(Egress::MOST / Cidrs::MOST).unwrap();
+    assert!(Egress::try_from((1..=most).map(full).collect::<Vec<_>>()).is_ok());
+    assert!(Egress::try_from((1..=most + 1).map(full).collect::<Vec<_>>()).is_err());
+}
+
+#[test]
+fn networks_have_one_form() {
+    let written = cidrs(&["10.1.0.0/16", "10.0.0.0/9", "192.0.2.1/24", "10.128.0.0/9"]);
+    assert_eq!(written, cidrs(&["192.0.2.0/24", "10.0.0.0/8"]));
+    let texts: Vec<String> = written.iter().map(|it| it.to_string()).collect();
+    assert_eq!(texts, ["10.0.0.0/8", "192.0.2.0/24"]);
+    assert_eq!(cidrs(&["1.2.3.4/0"]), cidrs(&["0.0.0.0/0"]));
 }

@@ -2,10 +2,10 @@
 //! one pass over the loop devices, three runs of dmsetup, one call to systemd.
 //! A section that can't be read is unknown and says why; it never reads as empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use banger_protocol::VmUid;
 use banger_protocol::inventory::{Dm, Exit, Inventory, Loop, Probe, Tap, TapPool, Vmm};
-use banger_protocol::{Slot, VmUid};
 
 use crate::failure::blocking;
 use crate::netlink::Netlink;
@@ -39,6 +39,14 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
             )
         }
     };
+    let (policy, obstacles) = match nat {
+        Ok(nat) => (Probe::Known(nat.policy), Probe::Known(nat.obstacles)),
+        Err(e) => (Probe::Unknown(unknown(&e)), Probe::Unknown(unknown(&e))),
+    };
+    let guests = match &policy {
+        Probe::Known(policy) => Probe::Known(policy.as_ref().map(|it| it.guests.clone())),
+        Probe::Unknown(why) => Probe::Unknown(why.clone()),
+    };
     Ok(Inventory {
         boot_id: boot.trim().to_owned(),
         vmms: probe(vmms),
@@ -47,7 +55,9 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
         loops: probe(loops.map(|found| found.into_iter().map(wire_loop).collect())),
         dms: probe(dms.map(|found| found.into_iter().filter_map(wire_dm).collect())),
         bridge,
-        nat: probe::<Option<BTreeSet<Slot>>>(nat),
+        nat: guests,
+        policy: Some(policy),
+        obstacles: Some(obstacles),
     })
 }
 

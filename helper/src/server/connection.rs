@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use banger_protocol::frame;
-use banger_protocol::version::{CURRENT, TAP_POOL};
+use banger_protocol::version::{CURRENT, NETWORK_POLICY, TAP_POOL};
 use banger_protocol::{OpError, Request, Response, Retry};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -97,11 +97,14 @@ async fn talk(
                 Retry::Later => info!(op, "{error}"),
             }
         }
-        if let Response::Inventory { inventory } = &mut response
-            && spoken.minor < TAP_POOL
-        {
+        if let Response::Inventory { inventory } = &mut response {
             // An older daemon refuses a section that it doesn't know.
-            inventory.pool = None;
+            if spoken.minor < TAP_POOL {
+                inventory.pool = None;
+            }
+            if spoken.minor < NETWORK_POLICY {
+                (inventory.policy, inventory.obstacles) = (None, None);
+            }
         }
         wire::write(stream, &response).await?;
     }

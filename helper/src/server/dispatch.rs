@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use banger_protocol::version::CURRENT;
-use banger_protocol::{Request, Response};
+use banger_protocol::{NetworkPolicy, Request, Response};
 
 use crate::op::{bridge, dm, dns, inventory, loopdev, nat, pool, resolver, tap, vmm};
 use crate::{Done, Failure, Host};
@@ -69,7 +69,18 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             let _turn = host.vm(uid).await;
             dm::remove(uid).await
         }
-        Request::EnsureNat { guests } => nat::ensure(host, &guests).await,
+        Request::EnsureNat {
+            guests,
+            egress,
+            isolated,
+        } => {
+            let policy = NetworkPolicy {
+                guests,
+                egress,
+                isolated,
+            };
+            nat::ensure(host, &policy).await
+        }
         Request::EnsureDns {} => {
             let sockets = dns::Sockets {
                 udp: next()?,

@@ -5,9 +5,11 @@
 mod bench;
 mod bridge;
 mod dns;
+mod frames;
 mod inventory;
 mod loops;
 mod nat;
 mod peers;
 mod pool;
+mod reach;
 mod taps;

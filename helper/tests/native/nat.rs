@@ -2,18 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::Request;
 use banger_protocol::inventory::Probe;
+use banger_protocol::{Cidrs, NetworkPolicy, Request};
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use crate::bench::{attach, native, run, slot};
+use crate::bench::{Bench, attach, native, run, slot};
+use crate::frames::{answered, arp};
 
 const NEEDS: [&str; 1] = ["/usr/sbin/nft"];
 
-fn nat(guests: &[u16]) -> Request {
-    Request::EnsureNat {
+pub(crate) fn policy(guests: &[u16], egress: &[(u16, &[&str])], isolated: bool) -> NetworkPolicy {
+    let cidrs = |texts: &[&str]| Cidrs::of(texts.iter().map(|it| it.parse().unwrap())).unwrap();
+    let egress = egress.iter().map(|(n, allow)| (slot(*n), cidrs(allow)));
+    NetworkPolicy {
         guests: guests.iter().map(|&n| slot(n)).collect(),
+        egress: egress.collect(),
+        isolated,
+    }
+}
+
+pub(crate) fn nat(guests: &[u16]) -> Request {
+    policy(guests, &[], false).into()
+}
+
+fn seen(bench: &Bench) -> Option<NetworkPolicy> {
+    match bench.inventory().policy {
+        Some(Probe::Known(policy)) => policy,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -45,13 +59,104 @@ fn the_table_holds_exactly_the_guests() {
 }
 
 #[test]
+fn a_policy_is_read_back_as_it_was_written() {
+    native("a_policy_is_read_back_as_it_was_written", &NEEDS, |bench| {
+        let mut before = None;
+        for wanted in [
+            policy(&[1], &[(1, &[])], false),
+            policy(
+                &[1, 2],
+                &[(1, &["10.0.0.0/8", "192.0.2.7/32"]), (3, &[])],
+                false,
+            ),
+            policy(&[1, 2], &[(1, &["0.0.0.0/0"]), (2, &["128.0.0.0/1"])], true),
+            policy(&[], &[], true),
+            policy(&[2], &[(2, &["198.51.100.0/24"])], false),
+            policy(&[], &[], false),
+        ] {
+            bench.changed(&wanted.clone().into(), &[]);
+            assert_eq!(seen(bench), Some(wanted.clone()));
+            bench.unchanged(&wanted.clone().into(), &[]);
+            assert_ne!(Some(&wanted), before.as_ref());
+            before = Some(wanted);
+        }
+        let beyond = policy(&[], &[(101, &[])], false);
+        assert_eq!(bench.error(&beyond.into(), &[]).step, "slot");
+    });
+}
+
+#[test]
 fn a_table_that_was_changed_is_replaced() {
     native("a_table_that_was_changed_is_replaced", &NEEDS, |bench| {
+        let wanted = policy(&[1], &[(1, &["192.0.2.0/24"])], false);
+        let request = Request::from(wanted.clone());
+        bench.changed(&request, &[]);
+        for line in [
+            "flush chain inet banger forward",
+            "flush chain bridge banger crossing",
+            "flush chain bridge banger ports",
+            "insert rule inet banger input accept",
+            "add rule bridge banger crossing accept",
+            "add element inet banger guests { 10.213.0.9 }",
+            "add element inet banger egress { 10.213.0.2 . 203.0.113.0/24 }",
+            "delete element bridge banger confined { 10.213.0.2 }",
+            "add chain inet banger other",
+            "add set bridge banger other { type ipv4_addr; }",
+            "delete table bridge banger",
+            "delete table inet banger",
+            "flush ruleset",
+        ] {
+            run("nft", &[line]);
+            assert_ne!(seen(bench), Some(wanted.clone()), "{line}");
+            bench.changed(&request, &[]);
+            assert_eq!(seen(bench), Some(wanted.clone()), "{line}");
+            bench.unchanged(&request, &[]);
+        }
+        // A rule in the place of another.
+        let list = run("nft", &["-a", "list", "chain", "inet", "banger", "input"]);
+        let last = list.rsplit("# handle ").next().unwrap();
+        let handle = last.split_whitespace().next().unwrap();
+        run(
+            "nft",
+            &[
+                "replace", "rule", "inet", "banger", "input", "handle", handle, "accept",
+            ],
+        );
+        assert_eq!(seen(bench), None);
+        bench.changed(&request, &[]);
+    });
+}
+
+#[test]
+fn a_firewall_in_the_way_is_told() {
+    native("a_firewall_in_the_way_is_told", &NEEDS, |bench| {
+        let obstacles = |bench: &Bench| match bench.inventory().obstacles {
+            Some(Probe::Known(all)) => all,
+            other => panic!("{other:?}"),
+        };
         bench.changed(&nat(&[1]), &[]);
-        run("nft", &["flush", "chain", "inet", "banger", "forward"]);
-        assert_eq!(bench.inventory().nat, Probe::Known(None));
-        bench.changed(&nat(&[1]), &[]);
+        assert_eq!(obstacles(bench), []);
+        run("nft", &["add table ip filter"]);
+        run(
+            "nft",
+            &["add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"],
+        );
+        let told = obstacles(bench);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(
+            (told[0].table.as_str(), told[0].chain.as_str()),
+            ("ip filter", "FORWARD")
+        );
         bench.unchanged(&nat(&[1]), &[]);
+        run(
+            "nft",
+            &["add rule ip filter FORWARD iifname br-test accept"],
+        );
+        run(
+            "nft",
+            &["add rule ip filter FORWARD oifname br-test ct state established accept"],
+        );
+        assert_eq!(obstacles(bench), []);
     });
 }
 
@@ -65,7 +170,11 @@ fn forwarding_is_on_once_a_guest_needs_it() {
         bench.changed(&nat(&[1]), &[]);
         assert_eq!(forward().trim(), "1");
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        assert_eq!(seen(bench), None, "to be repaired as a rule is");
         bench.changed(&nat(&[1]), &[]);
+        assert_eq!(forward().trim(), "1");
+        // Nobody goes out any more: others may rely on it.
+        bench.changed(&nat(&[]), &[]);
         assert_eq!(forward().trim(), "1");
     });
 }
@@ -76,42 +185,6 @@ fn a_guest_beyond_the_slots_is_refused() {
         assert_eq!(bench.error(&nat(&[1, 101]), &[]).step, "slot");
         assert_eq!(bench.inventory().nat, Probe::Known(None));
     });
-}
-
-/// An Ethernet frame that asks who has the gateway's address.
-fn arp(mac: [u8; 6], from: [u8; 4]) -> Vec<u8> {
-    let mut frame = vec![0; 10]; // struct virtio_net_hdr: nothing to offload
-    frame.extend([0xff; 6]);
-    frame.extend(mac);
-    frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
-    frame.extend(mac);
-    frame.extend(from);
-    frame.extend([0; 6]);
-    frame.extend([10, 213, 0, 1]);
-    frame
-}
-
-/// The address that the next ARP reply on this tap is for.
-fn answered(tap: &mut std::fs::File) -> [u8; 4] {
-    use std::io::Read;
-    let limit = rustix::time::Timespec {
-        tv_sec: 5,
-        tv_nsec: 0,
-    };
-    loop {
-        let mut ready = [PollFd::new(&*tap, PollFlags::IN)];
-        assert_eq!(
-            poll(&mut ready, Some(&limit)),
-            Ok(1),
-            "no ARP reply within 5 s"
-        );
-        let mut frame = [0; 2048];
-        let length = tap.read(&mut frame).unwrap();
-        let frame = &frame[10..length];
-        if frame.len() >= 42 && frame[12..14] == [0x08, 0x06] && frame[21] == 2 {
-            return frame[38..42].try_into().unwrap();
-        }
-    }
 }
 
 #[test]
@@ -126,21 +199,26 @@ fn a_guest_cannot_take_the_address_of_another() {
             bench.changed(&Request::EnsureBridge {}, &[]);
             bench.changed(&Request::EnsureTap { uid, slot: slot(1) }, &[]);
             let (mac, own, other) = ([2, 0xba, 10, 213, 0, 2], [10, 213, 0, 2], [10, 213, 0, 9]);
+            let others_mac = [2, 0xba, 10, 213, 0, 9];
             let mut tap = attach("bgr1");
             // Before the table both are believed.
-            tap.write_all(&arp(mac, other)).unwrap();
+            tap.write_all(&arp(mac, mac, other)).unwrap();
             assert_eq!(answered(&mut tap), other);
 
             bench.changed(&nat(&[]), &[]);
-            tap.write_all(&arp(mac, other)).unwrap();
-            tap.write_all(&arp([2, 0xba, 10, 213, 0, 9], other))
-                .unwrap();
-            tap.write_all(&arp(mac, own)).unwrap();
+            tap.write_all(&arp(mac, mac, other)).unwrap();
+            tap.write_all(&arp(others_mac, others_mac, other)).unwrap();
+            tap.write_all(&arp(others_mac, mac, own)).unwrap();
+            // Its own frame, that tells of its address at the other's MAC.
+            tap.write_all(&arp(mac, others_mac, own)).unwrap();
+            tap.write_all(&arp(mac, mac, own)).unwrap();
             assert_eq!(
                 answered(&mut tap),
                 own,
                 "the borrowed address was answered first"
             );
+            let neighbour = run("ip", &["neigh", "show", "10.213.0.2"]);
+            assert!(neighbour.contains("02:ba:0a:d5:00:02"), "{neighbour}");
             bench.unchanged(&nat(&[]), &[]);
             run("nft", &["delete", "table", "bridge", "banger"]);
             assert_eq!(bench.inventory().nat, Probe::Known(None));

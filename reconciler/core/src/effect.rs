@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use banger_protocol::DiskRole;
+use banger_protocol::{Cidrs, DiskRole};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Name, Quantity};
@@ -86,6 +86,7 @@ pub fn between(from: &VmSpec, to: &VmSpec) -> Vec<FieldChange> {
         work_disk,
         nat,
         ports,
+        egress,
         ssh_authorized_keys,
         env,
         update_policy,
@@ -128,16 +129,27 @@ pub fn between(from: &VmSpec, to: &VmSpec) -> Vec<FieldChange> {
     );
     changes.add("spec.network.nat", &from.nat, nat, Effect::Live, None);
     let list = |ports: &[crate::api::virtual_machine::Port]| {
-        let words: Vec<_> = ports
-            .iter()
-            .map(|port| format!("{}->{}", port.host, port.guest))
-            .collect();
+        let words: Vec<_> = ports.iter().map(ToString::to_string).collect();
         words.join(", ")
     };
     changes.add(
         "spec.network.ports",
         &list(&from.ports),
         &list(ports),
+        Effect::Live,
+        None,
+    );
+    let networks = |egress: &Option<Cidrs>| match egress {
+        None => String::new(),
+        Some(allow) => {
+            let words: Vec<_> = allow.iter().map(|it| it.to_string()).collect();
+            format!("[{}]", words.join(", "))
+        }
+    };
+    changes.add(
+        "spec.network.egress.allow",
+        &networks(&from.egress),
+        &networks(egress),
         Effect::Live,
         None,
     );

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use banger_protocol::{DiskRole, Slot, VmUid};
+use banger_protocol::{Cidrs, DiskRole, Slot, VmUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct VmSpec {
     pub nat: bool,
     /// Published ports, sorted.
     pub ports: Vec<Port>,
+    /// What the guest may begin connections with; `None`: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Cidrs>,
     /// Keys that may log in.
     pub ssh_authorized_keys: Vec<String>,
     /// Environment of logins.

@@ -16,6 +16,7 @@ pub mod config;
 pub mod diff;
 pub mod edit;
 pub mod effect;
+pub mod firewall;
 pub mod intent;
 pub mod inventory;
 pub mod observed;

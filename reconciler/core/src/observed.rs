@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use banger_protocol::inventory::{Exit, Process, TapPool};
-use banger_protocol::{LoopNumber, Sectors, Slot, VmUid};
+use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, VmUid};
 
 use crate::api::virtual_machine::Port;
 use crate::intent::ImageDigest;
@@ -216,8 +216,11 @@ pub struct Observed {
     pub elsewhere: ObservedVm,
     /// The bridge.
     pub bridge: Presence<()>,
-    /// The guests that the NAT table lets out.
-    pub nat: Presence<BTreeSet<Slot>>,
+    /// What the tables let guests reach.
+    pub nat: Presence<NetworkPolicy>,
+    /// Rules of others that keep guests' packets from being forwarded; absent:
+    /// the helper is older than this look.
+    pub obstacles: Presence<Vec<Obstacle>>,
     /// The tap pool.
     pub pool: Presence<TapPool>,
     /// Imported images in the state directory.

@@ -229,6 +229,42 @@ fn a_published_port_stays_with_its_holder() {
     );
     assert!(why(&second, "ann").contains("8080") && why(&second, "ann").contains("`zed`"));
     assert_eq!(second.intents.vms.len(), 1);
+    // Over UDP the same number is another port.
+    let udp = "network: {ports: [{host: 8080, guest: 80, protocol: udp}]}";
+    let third = take_files(
+        &[
+            ("i.yaml", &base),
+            ("a.yaml", &vm("ann", "debian", udp)),
+            ("z.yaml", &vm("zed", "debian", port)),
+        ],
+        &first.intents,
+    );
+    assert_eq!(third.intents.vms.len(), 2);
+}
+
+#[test]
+fn all_egress_policies_together_have_a_bound() {
+    let base = image("debian");
+    let documents: Vec<(String, String)> = (0..33_u32)
+        .map(|n| {
+            let all: Vec<String> = (0..32).map(|i| format!("10.{n}.{}.0/24", 2 * i)).collect();
+            let spec = format!("network: {{egress: {{allow: [{}]}}}}", all.join(", "));
+            (
+                format!("v{n:02}.yaml"),
+                vm(&format!("v{n:02}"), "debian", &spec),
+            )
+        })
+        .collect();
+    let files = |count: usize| -> Vec<(&str, &str)> {
+        let vms = documents[..count].iter();
+        let vms = vms.map(|(file, text)| (file.as_str(), text.as_str()));
+        vms.chain([("i.yaml", base.as_str())]).collect()
+    };
+    let full = take_files(&files(32), &Intents::default());
+    assert_eq!(full.intents.vms.len(), 32);
+    let over = take_files(&files(33), &full.intents);
+    assert!(why(&over, "v32").contains("1024"), "{}", why(&over, "v32"));
+    assert_eq!(over.intents.vms.len(), 32);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use banger_core::admit::canonical;
-use banger_core::api::virtual_machine::{DiskSpec, NetworkSpec, Port, Protocol, RunPolicy};
+use banger_core::api::virtual_machine::{
+    DiskSpec, EgressSpec, NetworkSpec, Port, Protocol, RunPolicy,
+};
 use banger_core::api::{Quantity, VirtualMachineSpec};
 use banger_core::config::VmDefaults;
 use banger_core::effect;
@@ -55,6 +57,7 @@ impl World {
                 size: PoolSize::try_from(2).unwrap(),
                 parallel: WarmUps::try_from(2).unwrap(),
             }),
+            guest_to_guest: true,
         };
         plan::plan(&self.intents, &self.host.do_observe(), clock)
     }
@@ -223,6 +226,7 @@ enum Event {
     RootDisk(u64),
     WorkDisk(Option<u64>),
     Nat(bool),
+    Egress(Option<bool>),
     Publish(u16),
     Run(RunPolicy),
     Confirm,
@@ -244,6 +248,7 @@ fn event() -> impl Strategy<Value = Event> {
         (1u64..4).prop_map(|n| Event::RootDisk(n * 2048)),
         proptest::option::of(1u64..4).prop_map(Event::WorkDisk),
         any::<bool>().prop_map(Event::Nat),
+        any::<Option<bool>>().prop_map(Event::Egress),
         (8000u16..8003).prop_map(Event::Publish),
         prop_oneof![
             Just(RunPolicy::Always),
@@ -291,6 +296,14 @@ fn happen(world: &mut World, n: u16, event: Event) {
         }
         Event::Nat(nat) => world.respec(uid, |spec| {
             spec.network.get_or_insert_with(NetworkSpec::default).nat = Some(nat);
+        }),
+        Event::Egress(policy) => world.respec(uid, |spec| {
+            let allow = |some| match some {
+                true => vec!["192.0.2.0/24".parse().unwrap()],
+                false => Vec::new(),
+            };
+            let egress = policy.map(|some| EgressSpec { allow: allow(some) });
+            spec.network.get_or_insert_with(NetworkSpec::default).egress = egress;
         }),
         Event::Publish(host) => world.respec(uid, |spec| {
             let port = Port {

@@ -13,7 +13,7 @@ use banger_core::plan::{Clock, HostStep, Step, plan};
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_protocol::inventory::Probe;
-use banger_protocol::{DiskRole, Sectors, VmUid};
+use banger_protocol::{DiskRole, NetworkPolicy, Sectors, VmUid};
 use banger_testkit::{Extras, FakeHost, generate};
 
 fn digest() -> ImageDigest {
@@ -60,11 +60,21 @@ fn run(host: &FakeHost, n: u16) -> VmIntent {
     vm
 }
 
+/// The step that lets exactly these out.
+fn nat(guests: &[&VmIntent]) -> HostStep {
+    let slots = guests.iter().map(|vm| vm.allocation.slot);
+    HostStep::EnsureNat {
+        policy: NetworkPolicy {
+            guests: slots.collect(),
+            ..NetworkPolicy::default()
+        },
+    }
+}
+
 fn host() -> FakeHost {
     let host = FakeHost::new();
     host.do_host_step(&HostStep::EnsureBridge).unwrap();
-    let guests = BTreeSet::new();
-    host.do_host_step(&HostStep::EnsureNat { guests }).unwrap();
+    host.do_host_step(&nat(&[])).unwrap();
     host
 }
 
@@ -271,13 +281,13 @@ fn a_scratch_file_that_says_what_is_not_so_is_stale_and_no_more() {
 fn a_plan_never_touches_what_no_intent_knows() {
     let host = host();
     let orphan = run(&host, 1);
-    let guests = [orphan.allocation.slot].into();
-    host.do_host_step(&HostStep::EnsureNat { guests }).unwrap();
+    host.do_host_step(&nat(&[&orphan])).unwrap();
     let clock = Clock {
         pool: None,
         boot_ms: 1,
         available_memory: 1 << 40,
         disk: DiskState::default(),
+        guest_to_guest: true,
     };
     let nothing = plan(&Intents::default(), &host.do_observe(), clock);
     assert!(nothing.is_empty(), "{nothing:#?}");
@@ -285,15 +295,13 @@ fn a_plan_never_touches_what_no_intent_knows() {
     // Another VM goes out, and the orphan's network stays.
     let other = generate::vm(2, generate::spec("debian"));
     let with_other = plan(&intents(&[&other]), &host.do_observe(), clock);
-    let both = [orphan.allocation.slot, other.allocation.slot].into();
-    assert_eq!(with_other.host, [HostStep::EnsureNat { guests: both }]);
+    assert_eq!(with_other.host, [nat(&[&orphan, &other])]);
     assert!(with_other.vms.iter().all(|it| it.uid == other.uid));
 
     // Once it doesn't run, nothing needs its place in the table.
     host.kill_vmm(orphan.uid);
     let closed = plan(&Intents::default(), &host.do_observe(), clock);
-    let guests = BTreeSet::new();
-    assert_eq!(closed.host, [HostStep::EnsureNat { guests }]);
+    assert_eq!(closed.host, [nat(&[])]);
     assert!(closed.vms.is_empty());
 }
 

@@ -197,6 +197,7 @@ impl World {
             available_memory: 1 << 50,
             pool: None,
             disk,
+            guest_to_guest: true,
         };
         let plan = plan::plan(&self.intents, &observed, clock);
         check_plan(&plan, &observed);

@@ -17,7 +17,7 @@ use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
 use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
 use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::Process;
-use banger_protocol::{LoopNumber, Sectors};
+use banger_protocol::{Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ const CLOCK: Clock = Clock {
     available_memory: 1 << 40,
     pool: None,
     disk: ROOMY,
+    guest_to_guest: true,
 };
 
 const ROOMY: DiskState = DiskState {
@@ -132,7 +133,11 @@ fn running(spec: &str) -> (Intents, Observed) {
         vms: BTreeMap::from([(vm.uid, here)]),
         elsewhere: ObservedVm::absent(),
         bridge: Presence::Present(()),
-        nat: Presence::Present(BTreeSet::from([vm.allocation.slot])),
+        nat: Presence::Present(NetworkPolicy {
+            guests: [vm.allocation.slot].into(),
+            ..NetworkPolicy::default()
+        }),
+        obstacles: Presence::Present(Vec::new()),
         trash: Presence::Absent,
         room: Presence::Present(Room {
             free: Quantity::from_mib(1 << 20),
@@ -455,4 +460,107 @@ fn a_vm_with_its_disks_starts_for_as_long_as_others_run() {
         let expected: &[Verb] = if starts { &[Verb::Create] } else { &[] };
         assert_eq!(verbs, expected, "disk: {has_disk}, {pressure:?}");
     }
+}
+
+#[test]
+fn an_egress_policy_is_taken_live_and_goes_to_the_helper_whole() {
+    let (before, observed) = running("vcpus: 1");
+    let spec = "network: {egress: {allow: [192.0.2.0/25, 10.0.0.0/8, 192.0.2.128/25]}}";
+    let admission = take(spec, &before);
+    let vm = admission.intents.vms.values().next().unwrap();
+    assert_eq!(vm.generation, 2);
+    let shown = report(&before, &admission, &observed, CLOCK);
+    let change = &shown.entries[0].fields[0];
+    assert_eq!(change.field, "spec.network.egress.allow");
+    assert_eq!((change.from.as_str(), change.effect), ("", Effect::Live));
+    assert_eq!(change.to, "[10.0.0.0/8, 192.0.2.0/24]");
+    let step = |intents: &Intents, clock| {
+        let planned = plan(intents, &observed, clock);
+        assert!(planned.vms.is_empty(), "nothing else happens: {planned:?}");
+        match planned.host.as_slice() {
+            [] => None,
+            [HostStep::EnsureNat { policy }] => Some(policy.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let policy = step(&admission.intents, CLOCK).unwrap();
+    assert_eq!(
+        policy.egress.get(vm.allocation.slot),
+        vm.spec.egress.as_ref()
+    );
+    // The same networks in other words change nothing.
+    let again = take(
+        "network: {egress: {allow: [192.0.2.0/24, 10.0.0.0/8]}}",
+        &admission.intents,
+    );
+    assert_eq!(again.intents.vms.values().next().unwrap().generation, 2);
+    // Nothing at all isn't everything.
+    let none = take("network: {egress: {allow: []}}", &admission.intents);
+    let policy = step(&none.intents, CLOCK).unwrap();
+    assert!(policy.egress.get(vm.allocation.slot).unwrap().is_empty());
+    // And what the configuration says of guests among themselves.
+    assert_eq!(step(&before, CLOCK), None);
+    let apart = Clock {
+        guest_to_guest: false,
+        ..CLOCK
+    };
+    assert!(step(&before, apart).unwrap().isolated);
+}
+
+#[test]
+fn a_firewall_in_the_way_is_a_condition() {
+    let (intents, observed) = running("vcpus: 1");
+    let admission = take("vcpus: 1", &intents);
+    let obstacle = Obstacle {
+        firewall: Firewall::Docker,
+        way: Way::Out,
+        bridge: "br-banger".into(),
+        table: "ip filter".into(),
+        chain: "FORWARD".into(),
+        rule: None,
+    };
+    let condition = |intents: &Intents, obstacles: Presence<Vec<Obstacle>>| {
+        let observed = Observed {
+            obstacles,
+            ..observed.clone()
+        };
+        let planned = plan(intents, &observed, CLOCK);
+        let paths = Paths {
+            state_dir: PathBuf::from("/state"),
+            runtime_dir: PathBuf::from("/run"),
+        };
+        let view = View {
+            intents,
+            observed: &observed,
+            plan: &planned,
+            activity: &Activity::default(),
+            admission: &admission,
+            held: &BTreeMap::new(),
+            previous: &BTreeMap::new(),
+            paths: &paths,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = view.objects(Kind::VirtualMachine).remove(0).status;
+        assert_eq!(status.phase, Phase::Ready);
+        let mut all = status.conditions.into_iter();
+        all.find(|it| it.kind == ConditionType::NetworkReady)
+    };
+    let stands = |obstacles| condition(&intents, obstacles).map(|it| it.status);
+    let found = condition(&intents, Presence::Present(vec![obstacle.clone()])).unwrap();
+    assert_eq!(
+        (found.status, found.reason.as_str()),
+        (ConditionStatus::False, "FirewallInTheWay")
+    );
+    assert!(found.message.contains("chain `FORWARD`") && found.message.contains("DOCKER-USER"));
+    assert_eq!(
+        stands(Presence::Present(vec![])),
+        Some(ConditionStatus::True)
+    );
+    assert_eq!(
+        stands(Presence::Unknown("no nft".into())),
+        Some(ConditionStatus::Unknown)
+    );
+    assert_eq!(stands(Presence::Absent), None, "a helper that doesn't look");
+    let inside = take("network: {nat: false}", &intents).intents;
+    assert_eq!(condition(&inside, Presence::Present(vec![obstacle])), None);
 }

@@ -208,7 +208,7 @@ impl Host for RealHost {
     async fn host_step(&self, step: &HostStep) -> Result<(), StepError> {
         match step {
             HostStep::EnsureBridge => self.shared.ensure_bridge().await,
-            HostStep::EnsureNat { guests } => self.shared.ensure_nat(guests.clone()).await,
+            HostStep::EnsureNat { policy } => self.shared.ensure_nat(policy.clone()).await,
             HostStep::EnsurePool { size, parallel } => {
                 self.shared.ensure_pool(*size, *parallel).await
             }

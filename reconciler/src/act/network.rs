@@ -1,11 +1,9 @@
 //! Bridge, NAT, taps and their pool.
 
-use std::collections::BTreeSet;
-
 use banger_core::intent::VmIntent;
 use banger_core::seam::{StepError, VmRef};
 use banger_protocol::inventory::{Probe, Tap};
-use banger_protocol::{PoolSize, Request, Slot, VmUid, WarmUps};
+use banger_protocol::{NetworkPolicy, PoolSize, Request, Slot, VmUid, WarmUps};
 
 use super::shared::Shared;
 
@@ -25,10 +23,8 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) async fn ensure_nat(&self, guests: BTreeSet<Slot>) -> Result<(), StepError> {
-        self.helper
-            .ensure(Request::EnsureNat { guests }, Vec::new())
-            .await?;
+    pub(super) async fn ensure_nat(&self, policy: NetworkPolicy) -> Result<(), StepError> {
+        self.helper.ensure(policy.into(), Vec::new()).await?;
         Ok(())
     }
 

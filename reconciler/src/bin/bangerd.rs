@@ -222,6 +222,7 @@ impl Daemon {
             memory_headroom: self.config.limits.memory_headroom.bytes(),
             pool: self.config.pool.target(),
             disk: self.config.disk.limits(),
+            guest_to_guest: self.config.network.guest_to_guest,
             max_chains: self.config.limits.max_concurrent_actions.into(),
             resync: Duration::from_secs(self.config.directories.resync_seconds.into()),
             trash_keep: Duration::from_secs(u64::from(self.config.trash.keep_days) * 86_400),

@@ -52,7 +52,15 @@ impl<H: Host> Controller<H> {
         observed: &Observed,
         busy: &BTreeSet<VmUid>,
     ) -> Option<Duration> {
+        let repair = self.stood.differs(observed);
         let network = self.host_steps(plan).await;
+        self.stood.remember(plan, observed, network.is_none());
+        if repair && network.is_none() {
+            let events = super::network::repaired(intents);
+            if let Err(error) = self.ledger.note(Vec::new(), events).await {
+                tracing::error!("an event could not be saved: {error}");
+            }
+        }
         self.begin_images(plan, intents, busy);
         let planned: BTreeSet<VmUid> = plan.vms.iter().map(|plan| plan.uid).collect();
         self.begun

@@ -24,6 +24,7 @@ mod disk;
 mod happened;
 mod image;
 mod ledger;
+mod network;
 mod pass;
 mod pool;
 mod prune;

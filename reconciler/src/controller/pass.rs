@@ -67,6 +67,7 @@ impl<H: Host> Controller<H> {
                 .saturating_sub(self.settings.memory_headroom),
             pool: self.settings.pool,
             disk: self.disk_state(),
+            guest_to_guest: self.settings.guest_to_guest,
         }
     }
 

@@ -115,6 +115,7 @@ impl World {
         store.faults = Some(self.faults().clone());
         let settings = Settings {
             pool: None,
+            guest_to_guest: true,
             trash_keep: Duration::from_secs(3 * 3600),
             directories: vec![self.root.path().join("config")],
             home: "/home/owner".into(),
@@ -275,6 +276,7 @@ impl World {
             available_memory: 1 << 50,
             pool: None,
             disk: gauge.state(DISK),
+            guest_to_guest: true,
         };
         let plan = plan(&intents, &observed, clock);
         let waits = plan.waiting.iter().any(|waiting| {

@@ -76,6 +76,7 @@ impl<H: Host> Controller<H> {
                 let before = before.map_or(&[][..], Vec::as_slice);
                 events.extend(became_ready(object, before));
                 events.extend(came_to_wait_for_room(object, before));
+                events.extend(network_lost(object, before));
                 changed.push((uid, now.clone()));
             }
         }
@@ -110,6 +111,26 @@ fn came_to_wait_for_room(object: &Object, before: &[Condition]) -> Option<NewEve
         severity: Severity::Warning,
         reason: "DiskPressure",
         message: now.message.clone(),
+    })
+}
+
+/// A firewall has come into the way.
+fn network_lost(object: &Object, before: &[Condition]) -> Option<NewEvent> {
+    let lost = |list: &[Condition]| {
+        let mut network = list.iter();
+        let is = |it: &&Condition| it.kind == ConditionType::NetworkReady;
+        network
+            .find(is)
+            .filter(|it| it.status == ConditionStatus::False)
+            .cloned()
+    };
+    let now = lost(&object.status.conditions)?;
+    lost(before).is_none().then(|| NewEvent {
+        kind: object.kind,
+        name: object.metadata.name.to_string(),
+        severity: Severity::Warning,
+        reason: "FirewallInTheWay",
+        message: now.message,
     })
 }
 

@@ -29,6 +29,7 @@ use super::collect::Collecting;
 use super::disk::{Disk, LOOK};
 use super::image::Importing;
 use super::ledger::Ledger;
+use super::network::Stood;
 use super::pass::Last;
 use super::pool::WarmUp;
 use super::publish::Published;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub pool: Option<PoolTarget>,
     /// What is done as the disk fills up.
     pub disk: DiskLimits,
+    /// Whether guests reach one another.
+    pub guest_to_guest: bool,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// Disks stay in the trash for so long, in the daemon's running time.
@@ -104,6 +107,8 @@ pub struct Controller<H> {
     pub(super) warm_up: WarmUp,
     pub(super) disk: Disk,
     pub(super) host_failures: u32,
+    /// What stood in the network's tables last.
+    pub(super) stood: Stood,
     /// The boot clock when running time was last counted.
     pub(super) ticked_ms: u64,
     /// Running time that isn't in the ledger yet, milliseconds.
@@ -169,6 +174,7 @@ impl<H: Host> Controller<H> {
             warm_up: WarmUp::default(),
             disk: Disk::default(),
             host_failures: 0,
+            stood: Stood::default(),
             stop: CancellationToken::new(),
             asks: queue,
         };

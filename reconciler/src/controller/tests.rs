@@ -29,6 +29,7 @@ use crate::wire::response::Code;
 
 mod deletion;
 mod disk;
+mod network;
 mod trash;
 
 /// A daemon on a simulated host, without its socket. Time is paused: what
@@ -100,6 +101,7 @@ impl Daemon {
             disk,
             max_chains: 2,
             pool,
+            guest_to_guest: true,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };

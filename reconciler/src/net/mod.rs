@@ -2,9 +2,10 @@
 //! and NAT are the helper's.
 
 pub mod dns;
-mod proxy;
 mod published;
+mod tcp;
 #[cfg(test)]
 mod tests;
+mod udp;
 
 pub use published::{PublishError, Published};

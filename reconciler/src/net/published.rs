@@ -2,52 +2,67 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banger_core::api::virtual_machine::{Port, Protocol};
 use banger_core::seam::StepError;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::proxy;
+use super::{tcp, udp};
 
 /// A port that can't be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The listener can't be opened.
-    #[error("port {address} of the host can't be published: {source}")]
+    /// The socket can't be opened.
+    #[error("{} port {address} of the host can't be published: {source}", protocol.as_str())]
     Listen {
+        /// The protocol.
+        protocol: Protocol,
         /// Where it was to listen.
         address: SocketAddr,
         /// Why not.
         source: io::Error,
     },
-    /// UDP.
-    #[error("port {0} of the host can't be published: udp is not supported yet")]
-    Udp(u16),
 }
 
 impl From<PublishError> for StepError {
     fn from(error: PublishError) -> Self {
-        let message = error.to_string();
-        match &error {
-            PublishError::Listen { address, source }
-                if source.kind() == io::ErrorKind::AddrInUse =>
-            {
-                let port = address.port();
-                Self {
-                    remedy: Some(format!(
-                        "see who listens there with `ss -ltnp 'sport = :{port}'`, \
-                         or choose another port in spec.network.ports"
-                    )),
-                    ..Self::transient(message)
-                }
+        let PublishError::Listen {
+            protocol,
+            address,
+            source,
+        } = &error;
+        let remedy = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                let (port, kind) = (address.port(), socket_letter(*protocol));
+                Some(format!(
+                    "see who listens there with `ss -ln{kind}p 'sport = :{port}'`, \
+                     or choose another port in spec.network.ports"
+                ))
             }
-            PublishError::Listen { .. } => Self::transient(message),
-            PublishError::Udp(_) => Self::lasting(message, "publish the port as tcp"),
+            io::ErrorKind::AddrNotAvailable => Some(format!(
+                "{} is no address of this host now (`ip addr`): write another one in \
+                 spec.network.ports, or leave it out for 127.0.0.1",
+                address.ip()
+            )),
+            _ => None,
+        };
+        Self {
+            remedy,
+            ..Self::transient(error.to_string())
         }
         .because(error)
+    }
+}
+
+/// The option of ss(8) that shows this protocol's sockets.
+const fn socket_letter(protocol: Protocol) -> char {
+    match protocol {
+        Protocol::Tcp => 't',
+        Protocol::Udp => 'u',
     }
 }
 
@@ -88,10 +103,8 @@ impl Published {
             if self.lock().contains_key(port) {
                 continue;
             }
-            match listen(port).await {
-                Ok(listener) => {
-                    let guest = SocketAddr::new(guest.into(), port.guest);
-                    let task = tokio::spawn(proxy::serve(listener, guest));
+            match open(port, SocketAddr::new(guest.into(), port.guest)).await {
+                Ok(task) => {
                     self.lock()
                         .insert(port.clone(), AbortOnDropHandle::new(task));
                 }
@@ -107,13 +120,22 @@ impl Published {
     }
 }
 
-async fn listen(port: &Port) -> Result<TcpListener, PublishError> {
-    if port.protocol != Protocol::Tcp {
-        return Err(PublishError::Udp(port.host));
-    }
-    let host = port.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let address = SocketAddr::new(host, port.host);
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| PublishError::Listen { address, source })
+/// Begins to serve a port, once it is known to be ours.
+async fn open(port: &Port, guest: SocketAddr) -> Result<JoinHandle<()>, PublishError> {
+    let (protocol, address) = (port.protocol, port.bind());
+    let refused = |source| PublishError::Listen {
+        protocol,
+        address,
+        source,
+    };
+    Ok(match protocol {
+        Protocol::Tcp => {
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            tokio::spawn(tcp::serve(listener, guest))
+        }
+        Protocol::Udp => {
+            let socket = UdpSocket::bind(address).await.map_err(refused)?;
+            tokio::spawn(udp::serve(socket, guest))
+        }
+    })
 }

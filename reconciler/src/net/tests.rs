@@ -1,13 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use banger_core::api::virtual_machine::{Port, Protocol};
 use banger_core::seam::StepError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::Published;
+use super::{Published, udp};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -84,5 +85,117 @@ async fn a_port_in_use_is_named_and_the_others_open() {
     let step = StepError::from(error);
     assert!(step.retry);
     assert!(step.message.contains(&format!("127.0.0.1:{taken_port}")));
-    assert!(step.remedy.unwrap().contains("ss -ltnp"));
+    assert!(step.remedy.unwrap().contains("ss -lntp"));
+}
+
+async fn bound() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((LOCAL, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// The next datagram, and who sent it.
+async fn next(socket: &UdpSocket) -> (String, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let received = tokio::time::timeout(Duration::from_secs(10), socket.recv_from(&mut buffer));
+    let (length, from) = received.await.unwrap().unwrap();
+    (
+        String::from_utf8_lossy(&buffer[..length]).into_owned(),
+        from,
+    )
+}
+
+#[tokio::test]
+async fn answers_over_udp_find_the_client_that_asked() {
+    let (guest, guest_at) = bound().await;
+    // The same number over TCP is another port.
+    let tcp_port = tcp(free().await, 80);
+    let port = Port {
+        guest: guest_at.port(),
+        protocol: Protocol::Udp,
+        ..tcp_port.clone()
+    };
+    let published = Published::default();
+    let both = [tcp_port, port.clone()];
+    published.publish(&both, LOCAL).await.unwrap();
+    assert_eq!(published.ports(), both);
+
+    let ((one, _), (two, _)) = (bound().await, bound().await);
+    let at = port.bind();
+    one.send_to(b"one", at).await.unwrap();
+    two.send_to(b"two", at).await.unwrap();
+    let (first, second) = (next(&guest).await, next(&guest).await);
+    // Answered in the other order, and the second twice.
+    for (text, from) in [&second, &first, &second] {
+        let answer = format!("for {text}");
+        guest.send_to(answer.as_bytes(), from).await.unwrap();
+    }
+    assert_eq!(next(&one).await, ("for one".into(), at));
+    assert_eq!(next(&two).await, ("for two".into(), at));
+    assert_eq!(next(&two).await, ("for two".into(), at));
+    one.send_to(b"again", at).await.unwrap();
+    let (text, from) = next(&guest).await;
+    assert_eq!(text, "again");
+    assert_eq!(from, first.1, "a client has one session");
+
+    published.publish(&[], LOCAL).await.unwrap();
+    UdpSocket::bind(at).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_udp_port_in_use_is_named() {
+    let (_taken, at) = bound().await;
+    let port = Port {
+        protocol: Protocol::Udp,
+        ..tcp(at.port(), 53)
+    };
+    let error = Published::default().publish(&[port], LOCAL).await;
+    let step = StepError::from(error.unwrap_err());
+    assert!(step.message.contains(&format!("udp port {at}")));
+    assert!(step.remedy.unwrap().contains("ss -lnup"));
+}
+
+/// Sends from this client and answers which of the port's sockets the guest saw.
+async fn seen(client: &UdpSocket, at: SocketAddr, guest: &UdpSocket) -> SocketAddr {
+    client.send_to(b"x", at).await.unwrap();
+    next(guest).await.1
+}
+
+#[tokio::test]
+async fn one_client_too_many_takes_the_place_of_the_longest_idle() {
+    let ((guest, guest_at), (socket, at)) = (bound().await, bound().await);
+    let port = udp::Port::new(socket, guest_at, 2, Duration::from_secs(600));
+    let serving = tokio::spawn(port.serve());
+    let (a, b, c) = (bound().await.0, bound().await.0, bound().await.0);
+    let a_session = seen(&a, at, &guest).await;
+    let b_session = seen(&b, at, &guest).await;
+    assert_eq!(seen(&a, at, &guest).await, a_session);
+    seen(&c, at, &guest).await;
+    assert_eq!(seen(&a, at, &guest).await, a_session, "b was idle longest");
+    // Its number is free again.
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, b_session.port()))
+        .await
+        .unwrap();
+    serving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_costs_nothing_after_a_while() {
+    let idle = Duration::from_secs(120);
+    let ((guest, guest_at), (socket, at)) = (bound().await, bound().await);
+    let serving = tokio::spawn(udp::Port::new(socket, guest_at, 8, idle).serve());
+    let (client, _) = bound().await;
+    let session = seen(&client, at, &guest).await;
+    // An answer counts as use.
+    tokio::time::sleep(idle / 2).await;
+    guest.send_to(b"y", session).await.unwrap();
+    next(&client).await;
+    tokio::time::sleep(idle / 2 + Duration::from_secs(1)).await;
+    assert_eq!(seen(&client, at, &guest).await, session);
+    tokio::time::sleep(idle + Duration::from_secs(1)).await;
+    // The number is free again.
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, session.port()))
+        .await
+        .unwrap();
+    serving.abort();
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Root, Vmm};
 use banger_protocol::inventory::{DmPart, Loop, Probe};
-use banger_protocol::{DiskRole, Inventory, LoopNumber, VmUid};
+use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Obstacle, VmUid};
 
 use super::files::{OwnFile, StateFiles};
 
@@ -58,11 +58,7 @@ pub fn assemble(
                 Probe::Known(false) => Presence::Absent,
                 Probe::Unknown(why) => Presence::Unknown(why.clone()),
             },
-            match &inventory.nat {
-                Probe::Known(Some(guests)) => Presence::Present(guests.clone()),
-                Probe::Known(None) => Presence::Absent,
-                Probe::Unknown(why) => Presence::Unknown(why.clone()),
-            },
+            policy(inventory),
         ),
         Err(why) => (
             Presence::Unknown(why.clone()),
@@ -75,6 +71,7 @@ pub fn assemble(
         elsewhere,
         bridge,
         nat,
+        obstacles: obstacles(inventory),
         pool,
         images: match &files.images {
             Ok(images) => Presence::Present(images.keys().cloned().collect()),
@@ -82,6 +79,29 @@ pub fn assemble(
         },
         trash: Presence::Unknown("the trash is read apart".into()),
         room: Presence::Unknown("the room is read apart".into()),
+    }
+}
+
+/// What guests may reach. An older helper tells of NAT alone, and knows no more.
+fn policy(inventory: &Inventory) -> Presence<NetworkPolicy> {
+    match (&inventory.policy, &inventory.nat) {
+        (Some(Probe::Known(Some(policy))), _) => Presence::Present(policy.clone()),
+        (None, Probe::Known(Some(guests))) => Presence::Present(NetworkPolicy {
+            guests: guests.clone(),
+            ..NetworkPolicy::default()
+        }),
+        (Some(Probe::Known(None)), _) | (None, Probe::Known(None)) => Presence::Absent,
+        (Some(Probe::Unknown(why)), _) | (None, Probe::Unknown(why)) => {
+            Presence::Unknown(why.clone())
+        }
+    }
+}
+
+fn obstacles(inventory: &Result<Inventory, String>) -> Presence<Vec<Obstacle>> {
+    match inventory.as_ref().map(|it| &it.obstacles) {
+        Ok(Some(Probe::Known(obstacles))) => Presence::Present(obstacles.clone()),
+        Ok(None) => Presence::Absent,
+        Ok(Some(Probe::Unknown(why))) | Err(why) => Presence::Unknown(why.clone()),
     }
 }
 

@@ -206,6 +206,8 @@ mod tests {
             dms: Probe::Known(vec![]),
             bridge: Probe::Known(true),
             nat: Probe::Known(None),
+            policy: None,
+            obstacles: None,
         }
     }
 

@@ -97,6 +97,8 @@ fn inventory() -> Inventory {
         ]),
         bridge: Probe::Known(true),
         nat: Probe::Known(None),
+        policy: Some(Probe::Known(None)),
+        obstacles: Some(Probe::Known(Vec::new())),
     }
 }
 

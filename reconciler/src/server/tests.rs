@@ -66,6 +66,7 @@ impl Running {
             pool: None,
             disk: DiskLimits::default(),
             max_chains: 2,
+            guest_to_guest: true,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),
         };

@@ -53,6 +53,7 @@ fn vm(n: u16, name: &str) -> VmIntent {
             work_disk: None,
             nat: true,
             ports: Vec::new(),
+            egress: None,
             ssh_authorized_keys: Vec::new(),
             env: BTreeMap::new(),
             update_policy: UpdatePolicy::OnNextBoot,

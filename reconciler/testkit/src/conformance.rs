@@ -12,7 +12,7 @@ use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
-use banger_protocol::{DiskRole, Sectors};
+use banger_protocol::{Cidrs, DiskRole, NetworkPolicy, Sectors};
 
 /// What the cases work on.
 #[derive(Clone, Debug)]
@@ -149,8 +149,18 @@ impl Case {
                 equal(&"a teardown", &trial.see(other).await, &before)?;
             }
             Self::NetworkMayBeRepeated => {
-                let guests = [one.allocation.slot].into();
-                for step in [HostStep::EnsureBridge, HostStep::EnsureNat { guests }] {
+                let allow = Cidrs::of(["192.0.2.0/24".parse().map_err(|_| "a literal")?]);
+                let policy = NetworkPolicy {
+                    guests: [one.allocation.slot].into(),
+                    egress: [(one.allocation.slot, allow.unwrap_or_default())]
+                        .into_iter()
+                        .collect(),
+                    isolated: true,
+                };
+                let nat = HostStep::EnsureNat {
+                    policy: policy.clone(),
+                };
+                for step in [HostStep::EnsureBridge, nat] {
                     for _ in 0..2 {
                         let done = trial.host.host_step(&step).await;
                         done.map_err(|error| refused(&format!("{step:?}"), &error))?;
@@ -158,8 +168,7 @@ impl Case {
                 }
                 let observed = trial.host.observe(&trial.bench.vms).await;
                 equal(&"the bridge", &observed.bridge, &Presence::Present(()))?;
-                let guests = [one.allocation.slot].into();
-                equal(&"NAT", &observed.nat, &Presence::Present(guests))?;
+                equal(&"NAT", &observed.nat, &Presence::Present(policy))?;
             }
         }
         Ok(())

@@ -60,6 +60,8 @@ impl Extras {
                 dms: Probe::Known(Vec::new()),
                 bridge: Probe::Known(false),
                 nat: Probe::Known(None),
+                policy: None,
+                obstacles: None,
             }),
             directories: Ok(BTreeMap::new()),
             staging: Ok(self.staging.iter().cloned().collect()),

@@ -18,7 +18,7 @@ use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, TapPool};
-use banger_protocol::{DiskRole, Slot, VmUid};
+use banger_protocol::{DiskRole, NetworkPolicy, Obstacle, VmUid};
 use tokio::sync::Notify;
 
 use crate::extras::Extras;
@@ -40,7 +40,8 @@ struct State {
     boot: u32,
     vms: BTreeMap<VmUid, FakeVm>,
     bridge: bool,
-    nat: Option<BTreeSet<Slot>>,
+    nat: Option<NetworkPolicy>,
+    obstacles: Vec<Obstacle>,
     pool: TapPool,
     pool_fails: bool,
     images: BTreeSet<ImageDigest>,
@@ -63,6 +64,7 @@ impl Default for State {
             vms: BTreeMap::new(),
             bridge: false,
             nat: None,
+            obstacles: Vec::new(),
             pool: TapPool::default(),
             pool_fails: false,
             images: BTreeSet::new(),
@@ -175,6 +177,23 @@ impl FakeHost {
     /// Whether a VM's guest stands still.
     pub fn is_paused(&self, uid: VmUid) -> bool {
         self.state().vms.get(&uid).is_some_and(|vm| vm.paused)
+    }
+
+    /// Puts rules of somebody else's in the way of guests' packets.
+    pub fn obstruct(&self, obstacles: Vec<Obstacle>) {
+        self.state().obstacles = obstacles;
+        self.changed.notify_one();
+    }
+
+    /// Takes the tables away, as somebody does who flushes the ruleset.
+    pub fn flush_ruleset(&self) {
+        self.state().nat = None;
+        self.changed.notify_one();
+    }
+
+    /// What guests may reach, where there are tables.
+    pub fn policy(&self) -> Option<NetworkPolicy> {
+        self.state().nat.clone()
     }
 
     /// Fills the state directory's file system, or frees it.
@@ -346,7 +365,7 @@ impl FakeHost {
         self.call(name, |state| {
             match step {
                 HostStep::EnsureBridge => state.bridge = true,
-                HostStep::EnsureNat { guests } => state.nat = Some(guests.clone()),
+                HostStep::EnsureNat { policy } => state.nat = Some(policy.clone()),
                 HostStep::EnsurePool { size, .. } => {
                     if state.pool_fails {
                         state.pool.failed += 1;
@@ -444,6 +463,7 @@ impl FakeHost {
                 .nat
                 .clone()
                 .map_or(Presence::Absent, Presence::Present),
+            obstacles: Presence::Present(state.obstacles.clone()),
             pool: Presence::Present(pool),
             images: Presence::Present(state.images.clone()),
             trash: Presence::Present(pinned(&state.trash())),
@@ -460,6 +480,7 @@ fn nothing_known(boot_id: String, why: &str) -> Observed {
         elsewhere: ObservedVm::unknown(why),
         bridge: Presence::Unknown(why.into()),
         nat: Presence::Unknown(why.into()),
+        obstacles: Presence::Unknown(why.into()),
         pool: Presence::Unknown(why.into()),
         images: Presence::Unknown(why.into()),
         trash: Presence::Unknown(why.into()),
@@ -517,7 +538,8 @@ impl FakeHost {
         let mut holdings = state.extras.holdings(boot_id);
         if let Ok(inventory) = &mut holdings.inventory {
             inventory.bridge = Probe::Known(state.bridge);
-            inventory.nat = Probe::Known(state.nat.clone());
+            let guests = state.nat.as_ref().map(|policy| policy.guests.clone());
+            inventory.nat = Probe::Known(guests);
         }
         for (uid, vm) in &state.vms {
             vm.list(*uid, &mut holdings);

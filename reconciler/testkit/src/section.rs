@@ -56,7 +56,10 @@ impl Section {
         }
         match self {
             Self::Bridge => observed.bridge = Presence::Unknown(why),
-            Self::Nat => observed.nat = Presence::Unknown(why),
+            Self::Nat => {
+                observed.nat = Presence::Unknown(why.clone());
+                observed.obstacles = Presence::Unknown(why);
+            }
             Self::Images => observed.images = Presence::Unknown(why),
             Self::Room => observed.room = Presence::Unknown(why),
             _ => {}

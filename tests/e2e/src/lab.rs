@@ -22,7 +22,9 @@ pub struct Lab {
 }
 
 /// What the host holds that a VM could have left: one line a thing, sorted.
-/// Neither the pool nor what is somebody else's counts.
+/// Neither the pool nor what is somebody else's counts. The files of loops stand
+/// as they are named below the state directory: the kernel no longer knows the
+/// whole path once the mount namespace that opened them is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inventory(pub Vec<String>);
 
@@ -291,7 +293,7 @@ impl Lab {
         let text = self.root(
             "for link in /sys/class/net/*; do \
                case $(cat $link/ifalias) in pool | foreign) ;; *) echo \"link $(basename $link)\" ;; esac; done; \
-             losetup --noheadings --list --output BACK-FILE | sed 's/^/loop /'; \
+             losetup --noheadings --list --output BACK-FILE | sed 's,^/var/lib/banger/,/,; s,^,loop ,'; \
              dmsetup ls 2>/dev/null | awk '$1 != \"No\" {print \"dm \" $1}'; \
              pgrep -x firecracker >/dev/null && pgrep -ax firecracker | cut -d' ' -f2- | sed 's/^/process /'; \
              systemctl list-units --all --plain --no-legend 'banger-vm-*' | awk '{print \"unit \" $1}'; \

@@ -1,7 +1,9 @@
 //! The canonical form of a VM's spec: every default filled in.
 
-use crate::api::virtual_machine::{DiskSpec, NetworkSpec};
-use crate::api::{Quantity, VirtualMachineSpec};
+use banger_protocol::Cidrs;
+
+use crate::api::virtual_machine::{DiskSpec, EgressSpec, NetworkSpec};
+use crate::api::{Cidr, Quantity, VirtualMachineSpec};
 use crate::config::VmDefaults;
 use crate::intent::VmSpec;
 
@@ -28,6 +30,11 @@ pub fn canonical(
     let network = written.network.clone().unwrap_or_default();
     let mut ports = network.ports;
     ports.sort();
+    // Validation has seen to the bound.
+    let egress = network.egress.map(|egress| {
+        let networks = egress.allow.into_iter().map(Cidr::get);
+        Cidrs::of(networks).unwrap_or_default()
+    });
     let size = |disk: DiskSpec| disk.size;
     VmSpec {
         image: written.image.clone(),
@@ -68,6 +75,7 @@ pub fn canonical(
             defaults.nat,
         ),
         ports,
+        egress,
         ssh_authorized_keys: written.ssh_authorized_keys.clone(),
         env: written.env.clone(),
         update_policy: pick(
@@ -100,6 +108,9 @@ pub fn full(spec: &VmSpec) -> VirtualMachineSpec {
         network: Some(NetworkSpec {
             nat: Some(spec.nat),
             ports: spec.ports.clone(),
+            egress: spec.egress.as_ref().map(|egress| EgressSpec {
+                allow: egress.iter().map(Cidr::from).collect(),
+            }),
         }),
         ssh_authorized_keys: spec.ssh_authorized_keys.clone(),
         file_sync: Vec::new(),

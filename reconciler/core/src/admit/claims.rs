@@ -1,8 +1,8 @@
-//! What is taken already: slots, and ports of the host.
+//! What is taken already: slots, ports of the host, room in its filter.
 
 use std::collections::BTreeMap;
 
-use banger_protocol::{Slot, VmUid};
+use banger_protocol::{Cidrs, Slot, VmUid};
 
 use crate::api::virtual_machine::{Port, Protocol};
 use crate::intent::Intents;
@@ -11,6 +11,8 @@ use crate::intent::Intents;
 pub(super) struct Claims {
     slots: BTreeMap<Slot, VmUid>,
     ports: BTreeMap<(u16, Protocol), (VmUid, String)>,
+    /// How many networks each egress policy has.
+    egress: BTreeMap<VmUid, usize>,
 }
 
 impl Claims {
@@ -27,9 +29,14 @@ impl Claims {
                 .iter()
                 .map(move |port| ((port.host, port.protocol), holder.clone()))
         });
+        let egress = intents
+            .vms
+            .values()
+            .filter_map(|vm| Some((vm.uid, vm.spec.egress.as_ref()?.len())));
         Self {
             slots,
             ports: ports.collect(),
+            egress: egress.collect(),
         }
     }
 
@@ -68,5 +75,18 @@ impl Claims {
             self.ports
                 .insert((port.host, port.protocol), (uid, name.to_owned()));
         }
+    }
+
+    /// Networks in the egress policies of all VMs but this one.
+    pub(super) fn egress_of_others(&self, uid: Option<VmUid>) -> usize {
+        let others = self
+            .egress
+            .iter()
+            .filter(|(holder, _)| Some(**holder) != uid);
+        others.map(|(_, networks)| networks).sum()
+    }
+
+    pub(super) fn take_egress(&mut self, uid: VmUid, egress: Option<&Cidrs>) {
+        self.egress.insert(uid, egress.map_or(0, Cidrs::len));
     }
 }

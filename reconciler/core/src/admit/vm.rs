@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::VmUid;
+use banger_protocol::{Cidrs, VmUid};
 use jiff::Timestamp;
 
 use super::claims::Claims;
 use super::{Admission, Rules, canonical};
+use crate::api::bounds::MAX_EGRESS_TOGETHER;
 use crate::api::{Kind, Name, VirtualMachineSpec};
 use crate::intent::{
     Allocation, Backoff, Intents, PowerOverride, VmIntent, VmSpec, WrittenDocument,
@@ -92,6 +93,7 @@ pub(super) fn admit(
             change(&mut vm, document, written, spec);
             claims.take_slot(vm.allocation.slot, vm.uid);
             claims.take_ports(vm.uid, vm.name().as_str(), &vm.spec.ports);
+            claims.take_egress(vm.uid, vm.spec.egress.as_ref());
             let uid = vm.uid;
             admission.intents.vms.insert(uid, vm);
             uid
@@ -107,6 +109,7 @@ pub(super) fn admit(
             let uid = mint();
             claims.take_slot(allocation.slot, uid);
             claims.take_ports(uid, name.as_str(), &spec.ports);
+            claims.take_egress(uid, spec.egress.as_ref());
             admission
                 .intents
                 .vms
@@ -146,11 +149,25 @@ fn check(
     if let Some((port, holder)) = claims.clash(existing.map(|vm| vm.uid), &spec.ports) {
         return Err(Box::new(Problem {
             message: format!(
-                "port {} of the host is already published by VM `{holder}`",
+                "{} port {} of the host is already published by VM `{holder}`",
+                port.protocol.as_str(),
                 port.host
             ),
             remedy: Some("choose another host port".into()),
             ..document.problem("spec.network.ports")
+        }));
+    }
+    let uid = existing.map(|vm| vm.uid);
+    let networks = spec.egress.as_ref().map_or(0, Cidrs::len);
+    let others = claims.egress_of_others(uid);
+    if networks > 0 && networks + others > MAX_EGRESS_TOGETHER {
+        return Err(Box::new(Problem {
+            message: format!(
+                "with the {others} networks of other VMs' egress policies, these {networks} are \
+                 more than {MAX_EGRESS_TOGETHER}, which is all that the host's filter takes"
+            ),
+            remedy: Some("write larger networks, here or there".into()),
+            ..document.problem("spec.network.egress.allow")
         }));
     }
     Ok(())
@@ -289,6 +306,7 @@ fn change(vm: &mut VmIntent, document: &Validated, written: &VirtualMachineSpec,
         applied.spec.run_policy = vm.spec.run_policy;
         applied.spec.update_policy = vm.spec.update_policy;
         applied.spec.nat = vm.spec.nat;
+        applied.spec.egress.clone_from(&vm.spec.egress);
         applied.spec.ports.clone_from(&vm.spec.ports);
         applied.spec.termination_grace_period_seconds = vm.spec.termination_grace_period_seconds;
     }

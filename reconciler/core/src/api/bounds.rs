@@ -28,6 +28,13 @@ pub const MIN_HOST_PORT: u16 = 1024;
 /// Published ports of one VM, at most: each costs the daemon a listening socket.
 pub const MAX_PORTS: usize = 64;
 
+/// Networks of one VM's egress policy, at most: the helper's quota. A longer
+/// list belongs into a proxy's configuration.
+pub const MAX_EGRESS: usize = banger_protocol::Cidrs::MOST;
+/// Networks of all egress policies together, at most: they travel to the helper
+/// in one frame of 64 KiB.
+pub const MAX_EGRESS_TOGETHER: usize = banger_protocol::Egress::MOST;
+
 /// Seconds of grace, at most: an hour; a shutdown of the host waits for it.
 pub const MAX_GRACE_SECONDS: u32 = 3600;
 

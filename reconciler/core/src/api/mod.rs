@@ -1,6 +1,7 @@
 //! The nouns of `banger.dev/v1alpha1`, as people write and read them.
 
 pub mod bounds;
+pub mod cidr;
 pub mod image;
 pub mod manifest;
 pub mod meta;
@@ -8,6 +9,7 @@ pub mod quantity;
 pub mod status;
 pub mod virtual_machine;
 
+pub use cidr::Cidr;
 pub use image::ImageSpec;
 pub use manifest::{Body, Manifest};
 pub use meta::{Kind, Metadata, Name};

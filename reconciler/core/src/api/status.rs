@@ -40,6 +40,8 @@ pub enum ConditionType {
     Accepted,
     /// VM: the guest runs and answers. Image: it can be booted.
     Ready,
+    /// VM: nothing of the host's keeps its packets from being forwarded.
+    NetworkReady,
     /// A change waits for the next start.
     RestartRequired,
     /// A change waits for a confirmation, because it replaces a disk or loses data.

@@ -1,12 +1,13 @@
 //! `kind: VirtualMachine`: one microVM as its owner wants it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Quantity};
+use super::{Cidr, Name, Quantity};
 
 /// The desired VM, as written. What is left out gets its default once, when
 /// the VM is first admitted.
@@ -103,10 +104,26 @@ pub struct NetworkSpec {
     /// Whether the guest may reach beyond the host; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<bool>,
-    /// Ports of the host that lead into the guest, at most 64; a host port only once.
+    /// Ports of the host that lead into the guest, at most 64; a host port only
+    /// once for each protocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ports: Vec<Port>,
+    /// What the guest may begin connections with; default everything. Answers
+    /// always pass, also those to a published port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressSpec>,
+}
+
+/// What a guest may begin connections with, and nothing else: beyond the host,
+/// among guests, and with the host's DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressSpec {
+    /// IPv4 networks, at most 32, and 1024 of all VMs together; none: nothing.
+    /// The host's DNS only if the bridge's address is in one of them.
+    #[schemars(length(max = 32))]
+    pub allow: Vec<Cidr>,
 }
 
 /// A port of the host that leads into the guest.
@@ -119,14 +136,37 @@ pub struct Port {
     /// Port of the guest, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
     pub guest: u16,
-    /// Default tcp; udp is not supported yet.
+    /// Default tcp.
     #[serde(default)]
-    #[schemars(extend("not" = {"const": "udp"}))]
     pub protocol: Protocol,
-    /// The host's address to bind; default 127.0.0.1. Others are not supported yet.
+    /// The host's address to bind; default 127.0.0.1. Another one lets others
+    /// in, such as 0.0.0.0: whoever reaches the host over IPv4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("enum" = ["127.0.0.1", null]))]
+    #[schemars(with = "Option<String>", extend("pattern" = "^[0-9A-Fa-f:.]+$"))]
     pub address: Option<IpAddr>,
+}
+
+impl Port {
+    /// Where the host listens: on 127.0.0.1 unless the spec says otherwise.
+    pub fn bind(&self) -> SocketAddr {
+        let address = self.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        SocketAddr::new(address, self.host)
+    }
+}
+
+/// `8080->80`, `5353->53/udp`, `0.0.0.0:8080->80`.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(_) => write!(f, "{}", self.bind())?,
+            None => write!(f, "{}", self.host)?,
+        }
+        write!(f, "->{}", self.guest)?;
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp => f.write_str("/udp"),
+        }
+    }
 }
 
 /// A transport protocol.
@@ -140,6 +180,16 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl Protocol {
+    /// As documents write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// A file of the owner's to keep in the guest.

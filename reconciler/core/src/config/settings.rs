@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// The guests' network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Network {
     /// The guests' subnet. The installation decides it, and for now this may
@@ -44,6 +44,18 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Ipv4Net>,
+    /// Whether guests reach one another. A change takes hold of running guests
+    /// as soon as the daemon has started again; they go on running.
+    pub guest_to_guest: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            subnet: None,
+            guest_to_guest: true,
+        }
+    }
 }
 
 /// Names of VMs: a server on the bridge answers `<vm>.vm` to the host and to

@@ -15,6 +15,7 @@ fn read(text: &str) -> Result<Config, Vec<Problem>> {
 fn nothing_means_the_defaults() {
     let config = read("# nothing\n").unwrap();
     assert_eq!(config.limits.max_concurrent_actions, 2);
+    assert!(config.network.guest_to_guest);
     assert_eq!(config.defaults, VmDefaults::default());
     let target = config.pool.target().unwrap();
     assert_eq!((target.size.get(), target.parallel.get()), (4, 4));
@@ -33,11 +34,11 @@ fn nothing_means_the_defaults() {
 #[test]
 fn what_is_written_holds_and_comes_back() {
     let config = read(
-        "[network]\nsubnet = \"172.30.4.0/24\"\n[dns]\nupstreams = [\"192.0.2.53\", \"2001:db8::53\"]\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[disk]\npauseCreatesBelow = \"3Gi\"\nballast = 0\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
+        "[network]\nsubnet = \"172.30.4.0/24\"\nguestToGuest = false\n[dns]\nupstreams = [\"192.0.2.53\", \"2001:db8::53\"]\n[limits]\nmaxConcurrentActions = 4\n[trash]\nkeepDays = 30\n[disk]\npauseCreatesBelow = \"3Gi\"\nballast = 0\n[defaults]\nmemory = \"1Gi\"\nnat = false\n[directories]\nvms = \"~/vms\"\nimages = \"/srv/images\"\n",
     )
     .unwrap();
     assert_eq!(config.defaults.memory, Quantity::from_mib(1024));
-    assert!(!config.defaults.nat);
+    assert!(!config.defaults.nat && !config.network.guest_to_guest);
     assert_eq!(config.trash.keep_days, 30);
     let limits = config.disk.limits();
     assert_eq!(

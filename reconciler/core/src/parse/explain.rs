@@ -11,7 +11,7 @@ use crate::api::API_VERSION;
 pub(super) type Words = (String, String);
 
 /// How a field is written. Looked up by the last name of its path.
-const EXAMPLES: [(&str, &str); 40] = [
+const EXAMPLES: [(&str, &str); 42] = [
     ("apiVersion", "apiVersion: banger.dev/v1alpha1"),
     ("kind", "kind: VirtualMachine"),
     ("metadata", "metadata: {name: web}"),
@@ -34,6 +34,8 @@ const EXAMPLES: [(&str, &str); 40] = [
     ("guest", "guest: 80` (a whole number from 1 to 65535)"),
     ("protocol", "protocol: tcp"),
     ("address", "address: 127.0.0.1"),
+    ("egress", "egress: {allow: [10.0.0.0/8]}"),
+    ("allow", "allow: [10.0.0.0/8, 192.0.2.7/32]"),
     (
         "sshAuthorizedKeys",
         "sshAuthorizedKeys: [\"ssh-ed25519 AAAA… you@host\"]",
@@ -67,8 +69,8 @@ const EXAMPLES: [(&str, &str); 40] = [
 ];
 
 /// Fields that can't be left out.
-const REQUIRED: [&str; 9] = [
-    "metadata", "name", "spec", "image", "rootfs", "path", "size", "host", "guest",
+const REQUIRED: [&str; 10] = [
+    "metadata", "name", "spec", "image", "rootfs", "path", "size", "host", "guest", "allow",
 ];
 
 /// `for example` and how the field is written, with its backquotes.

@@ -1,54 +1,70 @@
-//! The host as a whole: the bridge, and who may go out.
+//! The host as a whole: the bridge, and what guests may reach.
 
-use std::collections::BTreeSet;
+use banger_protocol::NetworkPolicy;
 
-use banger_protocol::Slot;
-
-use super::HostStep;
 use super::vm::wants_to_run;
-use crate::intent::Intents;
+use super::{Clock, HostStep};
+use crate::intent::{Intents, VmIntent};
 use crate::observed::{Observed, Presence};
 
-pub(super) fn plan(intents: &Intents, observed: &Observed) -> Vec<HostStep> {
+pub(super) fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Vec<HostStep> {
     let mut steps = Vec::new();
-    let any = intents.vms.values().any(wants_to_run);
+    let running = || intents.vms.values().filter(|vm| wants_to_run(vm));
+    let any = running().next().is_some();
     if any && observed.bridge.is_absent() {
         steps.push(HostStep::EnsureBridge);
     }
-    let mut guests: BTreeSet<_> = intents
-        .vms
-        .values()
-        .filter(|vm| vm.spec.nat && wants_to_run(vm))
-        .map(|vm| vm.allocation.slot)
-        .collect();
-    guests.extend(orphans(intents, observed));
+    let mut policy = NetworkPolicy {
+        isolated: !clock.guest_to_guest,
+        ..NetworkPolicy::default()
+    };
+    let egress = |vm: &VmIntent| Some((vm.allocation.slot, vm.spec.egress.clone()?));
+    let slots = running().filter(|vm| vm.spec.nat);
+    policy.guests = slots.map(|vm| vm.allocation.slot).collect();
+    let mut policies: Vec<_> = running().filter_map(egress).collect();
+    if let Some(orphans) = orphans(intents, observed) {
+        policy.guests.extend(orphans.guests);
+        policies.extend(
+            orphans
+                .egress
+                .iter()
+                .map(|(slot, allow)| (slot, allow.clone())),
+        );
+    }
+    policy.egress = policies.into_iter().collect();
     let stands = match &observed.nat {
-        Presence::Present(now) => *now == guests,
+        Presence::Present(now) => *now == policy,
         // Without a table nobody is let out, but nobody is kept from the
         // host's own services either: as soon as a guest runs there is one.
         Presence::Absent => !any,
         Presence::Unknown(_) => true,
     };
     if !stands {
-        steps.push(HostStep::EnsureNat { guests });
+        steps.push(HostStep::EnsureNat { policy });
     }
     steps
 }
 
-/// Guests in the table that no intent knows, as long as a VMM may run that no
-/// intent knows either: with a lost database, running VMs keep their network.
-fn orphans(intents: &Intents, observed: &Observed) -> BTreeSet<Slot> {
+/// What is in the tables of guests that no intent knows, as long as a VMM may
+/// run that no intent knows either: with a lost database, running VMs keep
+/// their network, and its bounds.
+fn orphans(intents: &Intents, observed: &Observed) -> Option<NetworkPolicy> {
     let runs = observed.elsewhere.vmm.unknown().is_some()
         || observed
             .vms
             .iter()
             .any(|(uid, vm)| vm.vmm.present().is_some() && !intents.vms.contains_key(uid));
-    let Presence::Present(now) = &observed.nat else {
-        return BTreeSet::new();
-    };
-    if !runs {
-        return BTreeSet::new();
-    }
-    let known: BTreeSet<_> = intents.vms.values().map(|vm| vm.allocation.slot).collect();
-    now.difference(&known).copied().collect()
+    let now = observed.nat.present().filter(|_| runs)?;
+    let known = |slot| intents.vms.values().any(|vm| vm.allocation.slot == slot);
+    let egress = now.egress.iter().filter(|(slot, _)| !known(*slot));
+    Some(NetworkPolicy {
+        guests: now
+            .guests
+            .iter()
+            .copied()
+            .filter(|slot| !known(*slot))
+            .collect(),
+        egress: egress.map(|(slot, allow)| (slot, allow.clone())).collect(),
+        isolated: now.isolated,
+    })
 }

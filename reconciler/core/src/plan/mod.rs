@@ -35,6 +35,8 @@ pub struct Clock {
     pub pool: Option<PoolTarget>,
     /// How full the disk is.
     pub disk: DiskState,
+    /// Whether guests reach one another.
+    pub guest_to_guest: bool,
 }
 
 /// No back-off is longer: a later time is from before a reboot, whose clock began anew.
@@ -49,7 +51,7 @@ pub(crate) fn waiting_until(backoff: &Backoff, clock: Clock) -> Option<u64> {
 /// The plan.
 pub fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Plan {
     let mut plan = Plan {
-        host: host::plan(intents, observed),
+        host: host::plan(intents, observed, clock),
         pool: pool::plan(intents, observed, clock.pool),
         ballast: ballast::plan(observed, clock.disk),
         ..Plan::default()

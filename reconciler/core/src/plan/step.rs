@@ -1,9 +1,7 @@
 //! The smallest things that execution can do. A step names everything that it
 //! needs, so that execution has nothing to decide, and is idempotent.
 
-use std::collections::BTreeSet;
-
-use banger_protocol::{DiskRole, PoolSize, Sectors, Slot, VmUid, WarmUps};
+use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, VmUid, WarmUps};
 
 use crate::api::{Name, Quantity};
 use crate::intent::ImageDigest;
@@ -13,10 +11,10 @@ use crate::intent::ImageDigest;
 pub enum HostStep {
     /// The bridge with its address.
     EnsureBridge,
-    /// Forwarding for exactly these guests.
+    /// What guests may reach, and nothing else.
     EnsureNat {
-        /// The guests that may go out.
-        guests: BTreeSet<Slot>,
+        /// It.
+        policy: NetworkPolicy,
     },
     /// So many warm taps; none is left at 0.
     EnsurePool {

@@ -72,6 +72,7 @@ fn observed(room: Presence<Room>, instance: Instance) -> Observed {
         elsewhere: ObservedVm::absent(),
         bridge: Presence::Absent,
         nat: Presence::Absent,
+        obstacles: Presence::Absent,
         pool: Presence::Absent,
         images: Presence::Absent,
         trash: Presence::Absent,

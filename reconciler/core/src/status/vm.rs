@@ -13,8 +13,10 @@ use crate::api::status::{
 };
 use crate::api::{API_VERSION, Kind};
 use crate::effect::{self, FieldChange};
+use crate::firewall;
 use crate::intent::VmIntent;
-use crate::plan::Why;
+use crate::observed::Presence;
+use crate::plan::{Why, wants_to_run};
 
 pub(super) fn object(view: &View<'_>, vm: &VmIntent) -> Object {
     let (phase, message) = phase::of(view, vm);
@@ -66,6 +68,7 @@ fn conditions(
     };
     let reason = reason.unwrap_or_else(|| format!("{phase:?}"));
     conditions.set(ConditionType::Ready, status, &reason, message);
+    network(&mut conditions, view, vm);
     for waiting in view
         .plan
         .waiting
@@ -130,6 +133,27 @@ fn conditions(
     conditions.done()
 }
 
+/// `NetworkReady`, of a VM that is to run and to reach beyond the host.
+fn network(conditions: &mut Conditions<'_>, view: &View<'_>, vm: &VmIntent) {
+    if !vm.spec.nat || !wants_to_run(vm) {
+        return;
+    }
+    let (status, reason, message) = match &view.observed.obstacles {
+        Presence::Present(obstacles) if obstacles.is_empty() => {
+            (ConditionStatus::True, "Forwarded", String::new())
+        }
+        Presence::Present(obstacles) => (
+            ConditionStatus::False,
+            "FirewallInTheWay",
+            firewall::told(obstacles),
+        ),
+        Presence::Unknown(why) => (ConditionStatus::Unknown, "ObservationFailed", why.clone()),
+        // A helper that doesn't look.
+        Presence::Absent => return,
+    };
+    conditions.set(ConditionType::NetworkReady, status, reason, message);
+}
+
 /// The reason of `Ready=False`, where the plan knows a better one than the phase.
 fn reason(view: &View<'_>, vm: &VmIntent) -> Option<String> {
     let waiting = view
@@ -189,7 +213,7 @@ fn runtime(view: &View<'_>, vm: &VmIntent) -> VmRuntime {
 fn handles(view: &View<'_>, vm: &VmIntent) -> VmHandles {
     let here = view.observed.vm(vm.uid);
     let process = here.vmm.present().map(|vmm| vmm.process);
-    let path = |device: &crate::observed::Presence<banger_protocol::LoopNumber>| {
+    let path = |device: &Presence<banger_protocol::LoopNumber>| {
         device.present().map(|device| device.path())
     };
     VmHandles {

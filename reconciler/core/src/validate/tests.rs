@@ -47,7 +47,7 @@ fn fields(result: Result<Validated, Vec<Problem>>) -> Vec<(String, u32, u32)> {
 #[test]
 fn all_problems_of_a_document_are_found_at_their_fields() {
     let found = fields(vm(
-        "  vcpus: 33\n  memory: 63Mi\n  network:\n    ports:\n      - {host: 80, guest: 0}\n      - {host: 8080, guest: 80}\n      - {host: 8080, guest: 81, protocol: udp}",
+        "  vcpus: 33\n  memory: 63Mi\n  network:\n    ports:\n      - {host: 80, guest: 0}\n      - {host: 8080, guest: 80}\n      - {host: 8080, guest: 81}\n      - {host: 8080, guest: 82, protocol: udp, address: 224.0.0.1}",
     ));
     assert_eq!(
         found,
@@ -57,7 +57,7 @@ fn all_problems_of_a_document_are_found_at_their_fields() {
             ("spec.network.ports[0].host".into(), 10, 16),
             ("spec.network.ports[0].guest".into(), 10, 27),
             ("spec.network.ports[2].host".into(), 12, 16),
-            ("spec.network.ports[2].protocol".into(), 12, 43),
+            ("spec.network.ports[3].address".into(), 13, 57),
         ]
     );
 }
@@ -68,6 +68,10 @@ fn the_bounds_themselves_are_within() {
         "  vcpus: 32\n  memory: 64Mi\n  rootDisk: {size: 2Ti}\n  workDisk: {size: 16Mi}\n  terminationGracePeriodSeconds: 3600",
         "  vcpus: 1\n  memory: 1Ti\n  rootDisk: {size: 64Mi}\n  terminationGracePeriodSeconds: 0",
         "  network: {ports: [{host: 1024, guest: 1, address: 127.0.0.1}, {host: 65535, guest: 65535}]}",
+        "  network: {egress: {allow: [172.30.0.0/16]}, nat: false}",
+        "  network: {egress: {allow: []}}",
+        "  network: {egress: {allow: [0.0.0.0/0, 10.0.0.0/8, 192.0.2.7/32]}}",
+        "  network: {ports: [{host: 53530, guest: 53, protocol: udp}, {host: 53530, guest: 53, address: 0.0.0.0}]}",
     ] {
         vm(spec).unwrap();
     }
@@ -81,11 +85,29 @@ fn the_bounds_themselves_are_within() {
         "  workDisk: {size: 15Mi}",
         "  terminationGracePeriodSeconds: 3601",
         "  network: {ports: [{host: 1023, guest: 1}]}",
-        "  network: {ports: [{host: 8080, guest: 1, address: 0.0.0.0}]}",
+        "  network: {ports: [{host: 8080, guest: 1, address: 255.255.255.255}]}",
+        "  network: {egress: {allow: [10.0.0.1/8]}}",
         "  fileSync: [{source: a, path: b}]",
     ] {
         assert_eq!(fields(vm(spec)).len(), 1, "{spec}");
     }
+}
+
+#[test]
+fn an_egress_policy_has_a_bound() {
+    let many = |n: usize| {
+        let all: Vec<String> = (0..n).map(|n| format!("10.{n}.0.0/17")).collect();
+        vm(&format!(
+            "  network: {{egress: {{allow: [{}]}}}}",
+            all.join(", ")
+        ))
+    };
+    many(32).unwrap();
+    let found: Vec<String> = fields(many(33))
+        .into_iter()
+        .map(|(field, ..)| field)
+        .collect();
+    assert_eq!(found, ["spec.network.egress.allow"]);
 }
 
 #[test]

@@ -6,7 +6,11 @@ use std::path::Path;
 
 use banger_protocol::Install;
 
+use banger_core::api::Kind;
+use banger_core::api::status::{ConditionStatus, ConditionType, Object};
+
 use super::Check;
+use crate::cli::context::Context;
 use crate::cli::system::layout::BRIDGE;
 use crate::cli::system::program::try_run;
 
@@ -26,7 +30,13 @@ struct Reading {
     firewalld: bool,
 }
 
-pub(super) fn check(install: Option<&Install>) -> Check {
+/// What the helper saw of the rules themselves, where a VM has been told; or
+/// else what this account can see.
+pub(super) fn check(context: &Context, install: Option<&Install>) -> Check {
+    let vms = context.daemon.list(Kind::VirtualMachine, None);
+    if let Some(check) = vms.ok().and_then(|listing| seen(&listing.objects)) {
+        return check;
+    }
     let chain = |name| try_run("nft", &["list", "chain", "ip", "filter", name]);
     judge(&Reading {
         bridge: install.map_or_else(|| BRIDGE.to_owned(), |install| install.bridge.clone()),
@@ -37,6 +47,23 @@ pub(super) fn check(install: Option<&Install>) -> Check {
         firewalld: try_run("systemctl", &["is-active", "firewalld.service"])
             .is_some_and(|state| state.trim() == "active"),
     })
+}
+
+/// What a VM's `NetworkReady` says; they all say the same.
+fn seen(vms: &[Object]) -> Option<Check> {
+    let mut conditions = vms.iter().flat_map(|vm| &vm.status.conditions);
+    let network = conditions.find(|it| it.kind == ConditionType::NetworkReady)?;
+    match network.status {
+        ConditionStatus::True => Some(Check::pass(NAME, "what guests send is forwarded")),
+        ConditionStatus::False => {
+            let (add, what): (Vec<&str>, Vec<&str>) = network
+                .message
+                .lines()
+                .partition(|line| line.starts_with("add: "));
+            Some(Check::warn(NAME, what.join("; "), add.join("; ")))
+        }
+        ConditionStatus::Unknown => None,
+    }
 }
 
 fn judge(reading: &Reading) -> Check {
@@ -97,8 +124,11 @@ fn judge(reading: &Reading) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use banger_core::api::status::Object;
+    use serde_json::json;
+
     use super::super::Verdict;
-    use super::{Reading, judge};
+    use super::{Reading, judge, seen};
 
     fn reading() -> Reading {
         Reading {
@@ -111,6 +141,39 @@ mod tests {
         let check = judge(reading);
         let text = format!("{} {}", check.message, check.remedy.unwrap_or_default());
         (check.verdict, text)
+    }
+
+    #[test]
+    fn what_a_vm_was_told_counts() {
+        let vm = |status: &str, message: &str| -> Object {
+            serde_json::from_value(json!({
+                "apiVersion": "banger.dev/v1alpha1",
+                "kind": "VirtualMachine",
+                "metadata": {
+                    "name": "web", "uid": "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f", "generation": 1,
+                    "creationTimestamp": "2026-01-01T00:00:00Z", "source": null
+                },
+                "spec": {"image": "debian"},
+                "status": {
+                    "phase": "Ready", "observedGeneration": 1,
+                    "conditions": [{
+                        "type": "NetworkReady", "status": status, "reason": "R",
+                        "message": message, "observedGeneration": 1,
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"
+                    }]
+                }
+            }))
+            .unwrap()
+        };
+        let told = seen(&[vm("False", "a drops\nb drops\nadd: `c`")]).unwrap();
+        assert_eq!(told.verdict, Verdict::Warn);
+        assert_eq!(
+            (told.message.as_str(), told.remedy.as_deref()),
+            ("a drops; b drops", Some("add: `c`"))
+        );
+        assert_eq!(seen(&[vm("True", "")]).unwrap().verdict, Verdict::Pass);
+        assert_eq!(seen(&[vm("Unknown", "no nft")]), None);
+        assert_eq!(seen(&[]), None);
     }
 
     #[test]

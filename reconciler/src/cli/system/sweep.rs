@@ -142,6 +142,8 @@ mod tests {
             dms: Probe::Known(vec![dm(DmPart::Root), dm(DmPart::Origin)]),
             bridge: Probe::Known(true),
             nat: Probe::Known(None),
+            policy: None,
+            obstacles: None,
         }
     }
 

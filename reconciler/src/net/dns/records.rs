@@ -25,7 +25,7 @@ impl Records {
             };
             let (name, address) = (&vm.metadata.name, IpAddr::V4(runtime.guest_ip));
             let live = match vm.status.phase {
-                Phase::Booting | Phase::Ready | Phase::NotReady => true,
+                Phase::Booting | Phase::Ready | Phase::NotReady | Phase::Paused => true,
                 Phase::Unknown => before.name(address) == Some(name),
                 Phase::Pending
                 | Phase::Importing

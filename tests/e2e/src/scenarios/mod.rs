@@ -111,6 +111,14 @@ pub const ALL: &[Scenario] = &[
         run: dns::names,
     },
     Scenario {
+        name: "network_policies_are_obeyed_live",
+        run: network::policies,
+    },
+    Scenario {
+        name: "udp_is_published_and_firewalls_are_told",
+        run: network::udp_and_firewalls,
+    },
+    Scenario {
         name: "vims_rename_save_keeps_the_vm",
         run: editing::vim,
     },

@@ -1,5 +1,7 @@
 //! Guests among themselves, and beyond the host.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::lab::Lab;
@@ -34,7 +36,7 @@ pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
     lab.until(
         "NAT for the second guest",
         "su owner -c 'banger get vm worker -o json' | jq -e '.spec.network.nat' >/dev/null",
-        std::time::Duration::from_secs(30),
+        Duration::from_secs(30),
     )?;
     lab.owner("banger wait --for=condition=Ready vm/worker --timeout 60s")?;
     let body = lab.guest(
@@ -47,5 +49,164 @@ pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
     );
     ensure!(lab.pid("worker")? == pid, "a live change restarted the VM");
     lab.delete("worker")?;
+    Ok(())
+}
+
+/// Beyond the host, too, but in another network than `FETCH`.
+const ELSEWHERE: &str = "curl -s --max-time 8 http://203.0.113.2/";
+/// A server in the fake internet's second network, and one of the host's own.
+const SERVERS: &str = "\
+    ip -n internet address replace 203.0.113.2/24 dev lo; ip -n internet link set lo up; \
+    ip netns exec internet busybox httpd -p 203.0.113.2:80 -h /srv/internet || true; \
+    busybox httpd -p 0.0.0.0:8099 -h /srv/internet || true";
+
+pub(super) fn policies(lab: &mut Lab) -> Result<()> {
+    lab.root(SERVERS)?;
+    lab.vm("web", "vcpus: 2")?;
+    lab.vm("worker", "")?;
+    let (web, worker) = (
+        lab.field("web", ".status.runtime.guestIp")?,
+        lab.field("worker", ".status.runtime.guestIp")?,
+    );
+    let pid = lab.pid("worker")?;
+    lab.guest("worker", FETCH)?;
+    lab.guest("worker", ELSEWHERE)?;
+
+    // The host shows its ping and nothing else, on no address of its own.
+    let gateway = lab.guest(
+        "worker",
+        "ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'",
+    )?;
+    let gateway = gateway.trim();
+    lab.guest("worker", &format!("ping -c 1 -W 5 {gateway}"))?;
+    for address in [gateway, "198.51.100.1"] {
+        lab.root(&format!("curl -sf --max-time 5 http://{address}:8099/"))?;
+        let line = format!("curl -s --max-time 5 http://{address}:8099/");
+        let refused = lab.ask_guest("worker", &line)?;
+        ensure!(
+            refused.status != 0,
+            "the host's service at {address} answered"
+        );
+    }
+
+    // An egress policy, live.
+    let policy = |allow: &str| format!("network: {{egress: {{allow: [{allow}]}}}}");
+    let edit = |lab: &Lab, spec: &str, allowed: &str| -> Result<()> {
+        lab.write_vm("worker.yaml", &Lab::document("worker", spec))?;
+        lab.until(
+            "the policy is in the tables",
+            &format!("nft list table inet banger | grep -q '{allowed}'"),
+            Duration::from_secs(60),
+        )
+    };
+    edit(lab, &policy("198.51.100.0/24"), "198.51.100.0/24")?;
+    lab.guest("worker", FETCH)?;
+    for line in [ELSEWHERE.to_owned(), format!("ping -c 1 -W 5 {web}")] {
+        let beyond = lab.ask_guest("worker", &line)?;
+        ensure!(beyond.status != 0, "beyond its policy: {line}");
+    }
+    lab.guest("web", ELSEWHERE)?;
+    // Who asks the guest is answered.
+    lab.guest("web", &format!("ping -c 1 -W 5 {worker}"))?;
+    edit(
+        lab,
+        &policy(&format!("203.0.113.0/24, {web}/32")),
+        "203.0.113.0/24",
+    )?;
+    lab.guest("worker", ELSEWHERE)?;
+    lab.guest("worker", &format!("ping -c 1 -W 5 {web}"))?;
+    let before = lab.ask_guest("worker", FETCH)?;
+    ensure!(before.status != 0, "a former policy still holds");
+    lab.write_vm("worker.yaml", &Lab::document("worker", ""))?;
+    lab.until(
+        "the policy is gone",
+        "! nft list table inet banger | grep -q 203.0.113.0/24",
+        Duration::from_secs(60),
+    )?;
+
+    // Guests apart, by the configuration.
+    let restart = |lab: &Lab, config: &str| -> Result<()> {
+        lab.write(".config/banger/config.toml", config)?;
+        lab.root("systemctl restart bangerd")?;
+        lab.owner("banger wait --for=condition=Ready vm/worker --timeout 120s")?;
+        Ok(())
+    };
+    restart(lab, "[network]\nguestToGuest = false\n")?;
+    lab.until(
+        "the guests are apart",
+        "nft list chain bridge banger crossing | grep -q drop",
+        Duration::from_secs(60),
+    )?;
+    let near = lab.ask_guest("web", &format!("ping -c 1 -W 5 {worker}"))?;
+    ensure!(near.status != 0, "guests that are apart reached each other");
+    lab.guest("worker", FETCH)?;
+    restart(lab, "")?;
+    lab.until(
+        "the guests are together",
+        "! nft list chain bridge banger crossing | grep -q drop",
+        Duration::from_secs(60),
+    )?;
+    lab.guest("web", &format!("ping -c 1 -W 5 {worker}"))?;
+    ensure!(lab.pid("worker")? == pid, "a live change restarted the VM");
+    lab.delete("worker")?;
+    lab.root("rm ~owner/.config/banger/config.toml")?;
+    Ok(())
+}
+
+pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
+    lab.vm(
+        "web",
+        "network: {ports: [{host: 5353, guest: 5300, protocol: udp}]}",
+    )?;
+    lab.owner("banger wait --for=condition=NetworkReady vm/web --timeout 120s")?;
+    lab.guest(
+        "web",
+        "setsid perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", \
+         LocalPort => 5300) or die; while ($s->recv($d, 1500)) { $s->send(\"got $d\") }' \
+         >/dev/null 2>&1 </dev/null &",
+    )?;
+    lab.until(
+        "the guest answers at the published port",
+        "timeout 10 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", \
+         PeerAddr => \"127.0.0.1:5353\") or die; $s->send(\"ping\"); $s->recv($d, 1500); \
+         exit($d ne \"got ping\")'",
+        Duration::from_secs(30),
+    )?;
+
+    // Somebody's firewall comes into the way, and goes.
+    lab.root(
+        "nft add table ip filter; \
+         nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+    )?;
+    let network = |status: &str| {
+        format!(
+            "su owner -c 'banger get vm web -o json' | jq -e '.status.conditions[] | \
+             select(.type == \"NetworkReady\" and .status == \"{status}\")'"
+        )
+    };
+    let soon = Duration::from_secs(120);
+    lab.until("the firewall is told", &network("False"), soon)?;
+    let told = lab.owner("banger describe vm web")?;
+    ensure!(told.contains("nft insert rule ip filter FORWARD"), "{told}");
+    let refused = lab.ask_guest("web", FETCH)?;
+    ensure!(refused.status != 0, "the firewall isn't in the way");
+    lab.root("nft insert rule ip filter FORWARD iifname br-banger accept")?;
+    lab.root(
+        "nft insert rule ip filter FORWARD oifname br-banger ct state established,related accept",
+    )?;
+    lab.guest("web", FETCH)?;
+    lab.until("the way is free", &network("True"), soon)?;
+    lab.root("nft delete table ip filter")?;
+
+    // Somebody takes our own table away.
+    lab.root("nft delete table inet banger")?;
+    lab.until("the table is back", "nft list table inet banger", soon)?;
+    lab.until(
+        "the repair is told",
+        "su owner -c 'banger events vm/web' | grep -q NetworkRepaired",
+        soon,
+    )?;
+    lab.guest("web", FETCH)?;
+    lab.delete("web")?;
     Ok(())
 }

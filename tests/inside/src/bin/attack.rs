@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use banger_helper::client::{Client, ClientError};
 use banger_protocol::{
-    DiskRole, Handle, LoopNumber, Request, Response, Sectors, Slot, VmUid, install,
+    DiskRole, Handle, LoopNumber, NetworkPolicy, Request, Response, Sectors, Slot, VmUid, install,
 };
 use clap::Parser;
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, mkfifoat};
@@ -338,10 +338,13 @@ impl Attack {
                 &Request::EnsureTap { uid: uid(1), slot },
                 &[],
             )?;
-            let guests = [slot].into();
+            let policy = NetworkPolicy {
+                guests: [slot].into(),
+                ..NetworkPolicy::default()
+            };
             refused(
                 "NAT for a slot beyond the subnet",
-                &Request::EnsureNat { guests },
+                &Request::from(policy),
                 &[],
             )?;
         }

@@ -91,6 +91,11 @@ fn status(object: &Object) -> String {
     if refused {
         words.push_str(",NotAccepted");
     }
+    let no_network = condition(object, ConditionType::NetworkReady)
+        .is_some_and(|it| it.status == ConditionStatus::False);
+    if no_network {
+        words.push_str(",NetworkNotReady");
+    }
     for kind in [
         ConditionType::RestartRequired,
         ConditionType::ConfirmationRequired,

@@ -1,5 +1,5 @@
-//! One published port: a listener on the host's loopback address and a copy
-//! in both directions for each connection.
+//! One published TCP port: a listener and a copy in both directions for each
+//! connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

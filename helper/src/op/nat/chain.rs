@@ -1,0 +1,81 @@
+//! A base chain as it is written, and as it must read. Each rule carries a
+//! comment with the revision and its name: a rule that was taken out, put in,
+//! moved or replaced by hand is seen, whatever words this version of nft has
+//! for it.
+
+use std::fmt::Write as _;
+
+use super::listing::Listing;
+
+/// Raised with every change of the rules, so that older ones are replaced.
+pub(super) const REVISION: &str = "banger 2";
+
+/// A base chain.
+pub(super) struct Chain {
+    pub(super) name: &'static str,
+    /// `filter` or `nat`.
+    pub(super) kind: &'static str,
+    pub(super) hook: &'static str,
+    pub(super) priority: i64,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// A rule: its name, and its words for nft(8).
+pub(super) struct Rule(pub(super) &'static str, pub(super) String);
+
+impl Rule {
+    fn comment(&self) -> String {
+        format!("{REVISION}: {}", self.0)
+    }
+}
+
+impl Chain {
+    /// The chain with its rules, within a table.
+    pub(super) fn write(&self, text: &mut String) {
+        let Self {
+            name,
+            kind,
+            hook,
+            priority,
+            rules,
+        } = self;
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "  chain {name} {{");
+        let _ = writeln!(
+            text,
+            "    type {kind} hook {hook} priority {priority}; policy accept;"
+        );
+        for rule in rules {
+            let _ = writeln!(text, "    {} comment \"{}\"", rule.1, rule.comment());
+        }
+        text.push_str("  }\n");
+    }
+
+    /// Whether our table of this family has the chain as it is written.
+    pub(super) fn stands(&self, listing: &Listing, family: &'static str) -> bool {
+        let Some(chain) = listing
+            .ours(family, "chain")
+            .find(|it| it["name"] == self.name)
+        else {
+            return false;
+        };
+        let as_made = chain["type"] == self.kind
+            && chain["hook"] == self.hook
+            && chain["prio"] == self.priority
+            && chain["policy"] == "accept";
+        let rules = listing
+            .ours(family, "rule")
+            .filter(|it| it["chain"] == self.name);
+        let wanted = self.rules.iter().map(Rule::comment);
+        as_made
+            && rules
+                .map(|it| it["comment"].as_str().unwrap_or("").to_owned())
+                .eq(wanted)
+    }
+}
+
+/// Whether our table has exactly these chains.
+pub(super) fn all_stand(listing: &Listing, family: &'static str, chains: &[Chain]) -> bool {
+    listing.ours(family, "chain").count() == chains.len()
+        && chains.iter().all(|chain| chain.stands(listing, family))
+}

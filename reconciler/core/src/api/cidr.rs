@@ -1,0 +1,89 @@
+//! An IPv4 network, as people write it: `10.0.0.0/8`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An IPv4 network. Host bits may be set in it; validation refuses those.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(
+    with = "String",
+    extend("pattern" = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$")
+)]
+pub struct Cidr(Ipv4Net);
+
+/// The text isn't an IPv4 network.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not an IPv4 network{hint}")]
+pub struct BadCidr {
+    text: String,
+    hint: String,
+}
+
+impl Cidr {
+    /// The network.
+    pub const fn get(self) -> Ipv4Net {
+        self.0
+    }
+
+    /// Whether no host bit is set.
+    pub fn is_canonical(self) -> bool {
+        self.0.trunc() == self.0
+    }
+}
+
+impl From<Ipv4Net> for Cidr {
+    fn from(network: Ipv4Net) -> Self {
+        Self(network)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = BadCidr;
+
+    fn from_str(text: &str) -> Result<Self, BadCidr> {
+        text.parse().map(Self).map_err(|_| {
+            let hint = if text.parse::<std::net::Ipv4Addr>().is_ok() {
+                format!(": one address is `{text}/32`")
+            } else if text.contains(':') {
+                ": guests have no IPv6".to_owned()
+            } else {
+                String::new()
+            };
+            BadCidr {
+                text: text.to_owned(),
+                hint,
+            }
+        })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = BadCidr;
+
+    fn try_from(text: String) -> Result<Self, BadCidr> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> String {
+        cidr.to_string()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,109 @@
+//! Firewalls of others in the way of guests: what a person is told, and what to add.
+
+use banger_protocol::{Firewall, Obstacle, Way};
+
+/// What is in the way, in one line.
+pub fn message(obstacle: &Obstacle) -> String {
+    let Obstacle {
+        table, chain, rule, ..
+    } = obstacle;
+    let what = match rule {
+        Some(handle) => format!("rule {handle} of chain `{chain}`"),
+        None => format!("the policy of chain `{chain}`"),
+    };
+    let whose = match obstacle.firewall {
+        Firewall::Docker => ", Docker's,",
+        Firewall::Ufw => ", ufw's,",
+        Firewall::Firewalld => ", firewalld's,",
+        Firewall::Other => "",
+    };
+    let packets = match obstacle.way {
+        Way::Out => "what guests send beyond the host",
+        Way::Back => "the answers to guests",
+    };
+    format!("{what} in table `{table}`{whose} drops {packets}")
+}
+
+/// The command that lets guests through there.
+pub fn remedy(obstacle: &Obstacle) -> String {
+    let Obstacle {
+        bridge,
+        table,
+        chain,
+        ..
+    } = obstacle;
+    match (obstacle.firewall, obstacle.way) {
+        (Firewall::Docker, Way::Out) => {
+            format!("sudo iptables -I DOCKER-USER -i {bridge} -j ACCEPT")
+        }
+        (Firewall::Docker, Way::Back) => format!(
+            "sudo iptables -I DOCKER-USER -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+        ),
+        (Firewall::Ufw, Way::Out) => format!("sudo ufw route allow in on {bridge}"),
+        (Firewall::Ufw, Way::Back) => format!("sudo ufw route allow out on {bridge}"),
+        (Firewall::Firewalld, _) => format!(
+            "sudo firewall-cmd --permanent --zone=trusted --add-interface={bridge} && sudo firewall-cmd --reload"
+        ),
+        (Firewall::Other, Way::Out) => {
+            format!("sudo nft insert rule {table} {chain} iifname {bridge} accept")
+        }
+        (Firewall::Other, Way::Back) => format!(
+            "sudo nft insert rule {table} {chain} oifname {bridge} ct state established,related accept"
+        ),
+    }
+}
+
+/// All of them with their remedies, each remedy once.
+pub fn told(obstacles: &[Obstacle]) -> String {
+    let mut lines: Vec<String> = obstacles.iter().map(message).collect();
+    let mut remedies = Vec::new();
+    for remedy in obstacles.iter().map(remedy) {
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    lines.extend(remedies.iter().map(|remedy| format!("add: `{remedy}`")));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn obstacle(firewall: Firewall, way: Way, rule: Option<u64>) -> Obstacle {
+        Obstacle {
+            firewall,
+            way,
+            bridge: "br-banger".into(),
+            table: "ip filter".into(),
+            chain: "FORWARD".into(),
+            rule,
+        }
+    }
+
+    #[test]
+    fn the_rule_is_named_and_what_to_add() {
+        let docker = [Way::Out, Way::Back].map(|way| obstacle(Firewall::Docker, way, None));
+        assert_eq!(
+            told(&docker),
+            "the policy of chain `FORWARD` in table `ip filter`, Docker's, drops what guests send beyond the host\n\
+             the policy of chain `FORWARD` in table `ip filter`, Docker's, drops the answers to guests\n\
+             add: `sudo iptables -I DOCKER-USER -i br-banger -j ACCEPT`\n\
+             add: `sudo iptables -I DOCKER-USER -o br-banger -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`"
+        );
+        let firewalld =
+            [Way::Out, Way::Back].map(|way| obstacle(Firewall::Firewalld, way, Some(7)));
+        let text = told(&firewalld);
+        assert!(text.contains("rule 7 of chain"), "{text}");
+        assert_eq!(text.matches("add: ").count(), 1, "{text}");
+        for (firewall, words) in [
+            (Firewall::Ufw, "ufw route allow in on br-banger"),
+            (
+                Firewall::Other,
+                "nft insert rule ip filter FORWARD iifname br-banger accept",
+            ),
+        ] {
+            assert!(remedy(&obstacle(firewall, Way::Out, None)).contains(words));
+        }
+    }
+}
