@@ -1,5 +1,4 @@
-//! Runs the scenarios on disposable hosts, two at a time: all of them, or those
-//! that are named.
+//! Runs the scenarios on disposable hosts: all of them, or those that are named.
 
 use std::{collections::VecDeque, path::Path, process::ExitCode, sync::Mutex, time::Instant};
 
@@ -22,9 +21,9 @@ struct Arguments {
     /// Lists the names.
     #[arg(long)]
     list: bool,
-    /// Hosts at a time. One uses little more than one processor: a guest boots
-    /// on one.
-    #[arg(long, default_value_t = 2)]
+    /// Hosts at a time. Under software emulation one takes two processors while
+    /// guests boot.
+    #[arg(long, default_value_t = 1)]
     hosts: usize,
     /// Replays a run of chaos; default: another one each time.
     #[arg(long, env = "BANGER_SEED")]
