@@ -32,6 +32,11 @@ pub struct Loaded {
 pub(super) fn open(path: &Path) -> Result<(Connection, Loaded), OpenError> {
     refuse_emptied(path)?;
     let mut connection = connect(path)?;
+    // SQLite opens a file that it may not write for reading, and tells so at the
+    // first write: that is too late.
+    connection
+        .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        .map_err(|source| explain(path, source))?;
     let version = known_version(&connection, path)?;
     if backup::is_old(version) {
         let copied = backup::before_migration(&connection, path, version, Timestamp::now());

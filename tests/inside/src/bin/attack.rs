@@ -55,12 +55,14 @@ struct Attack {
     work: PathBuf,
 }
 
+type Attempt = fn(&Attack) -> Result<()>;
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let work = arguments.state.join("attack");
     fs::create_dir_all(&work)?;
     let attack = Attack { arguments, work };
-    let attempts: [(&str, fn(&Attack) -> Result<()>); 9] = [
+    let attempts: [(&str, Attempt); 9] = [
         ("disks that aren't the owner's", Attack::disks),
         ("boot files that aren't files", Attack::boot_files),
         ("devices of others under a root disk", Attack::devices),
@@ -429,14 +431,14 @@ impl Attack {
 
     /// Every seat is taken by somebody who is slow, or silent after `hello`.
     fn slow(&self) -> Result<()> {
-        let mut held = Vec::new();
+        let (mut slow, mut silent) = (Vec::new(), Vec::new());
         for n in 0..64 {
             if n % 2 == 0 {
                 let mut stream = UnixStream::connect(socket())?;
                 stream.write_all(&[0])?;
-                held.push(stream);
+                slow.push(stream);
             } else {
-                let _ = Client::connect(socket()).map(|client| std::mem::forget(client));
+                silent.push(Client::connect(socket())?);
             }
         }
         honest()
