@@ -94,6 +94,19 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A file of it can't be opened for writing.
+    #[error(
+        "{} can't be written. Nothing was changed: see that it belongs to you and is writable \
+         (`chmod 600`), and that the file system isn't mounted read-only",
+        .path.display()
+    )]
+    Unwritable {
+        /// The database, or its log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The copy that is kept before a migration couldn't be made.
     #[error(
         "{} must be brought to this version's schema, and the copy that is kept of it before \

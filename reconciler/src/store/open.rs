@@ -1,6 +1,8 @@
 //! Opening the database: refuse what can't be trusted, then migrate.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use banger_core::api::Condition;
@@ -31,12 +33,8 @@ pub struct Loaded {
 /// Opens the database at `path`, checks it, migrates it and reads it.
 pub(super) fn open(path: &Path) -> Result<(Connection, Loaded), OpenError> {
     refuse_emptied(path)?;
+    refuse_unwritable(path)?;
     let mut connection = connect(path)?;
-    // SQLite opens a file that it may not write for reading, and tells so at the
-    // first write: that is too late.
-    connection
-        .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
-        .map_err(|source| explain(path, source))?;
     let version = known_version(&connection, path)?;
     if backup::is_old(version) {
         let copied = backup::before_migration(&connection, path, version, Timestamp::now());
@@ -126,6 +124,26 @@ fn refuse_emptied(path: &Path) -> Result<(), OpenError> {
     let holds_vms = || std::fs::read_dir(vms).is_ok_and(|mut found| found.next().is_some());
     if is_emptied && holds_vms() {
         return sound(path, "it is empty, but there are disks of VMs".into());
+    }
+    Ok(())
+}
+
+/// SQLite opens what it may not write for reading, tells so at the first write,
+/// and gives its log the same mode, which then outlives the remedy.
+fn refuse_unwritable(path: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match File::options().read(true).write(true).open(&file) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(OpenError::Unwritable {
+                    path: file.into(),
+                    source,
+                });
+            }
+        }
     }
     Ok(())
 }
