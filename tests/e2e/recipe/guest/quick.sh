@@ -10,7 +10,8 @@ ssh-keygen -q -t ed25519 -N '' -C '' -f "$root/etc/ssh/ssh_host_ed25519_key"
 rm -f "$root/usr/sbin/init" "$root/usr/sbin/reboot"
 cat > "$root/usr/sbin/init" <<'INIT'
 #!/bin/sh
-mkdir -p /run/sshd
+mkdir -p /run/sshd /dev/shm
+mount -t tmpfs tmpfs /dev/shm
 exec /usr/sbin/sshd -D
 INIT
 chmod 0755 "$root/usr/sbin/init"
