@@ -17,7 +17,7 @@ use clap::Parser;
 /// Tries what every host must do on this one.
 #[derive(Parser)]
 struct Arguments {
-    /// The digest of an imported image, as its status has it.
+    /// The digest of an imported image, in hexadecimal: the name of its directory.
     #[arg(long)]
     image: String,
     /// Bytes of a root disk; at least the image's.
