@@ -7,7 +7,9 @@ use crate::lab::{Lab, QUICK};
 pub(super) fn real_kernel(lab: &mut Lab) -> Result<()> {
     lab.declare_image(QUICK)?;
     lab.owner("banger wait --for=condition=Ready image/quick --timeout 240s")?;
-    let image = lab.owner("banger get image quick -o json | jq -er '.status.imageDigest | ltrimstr(\"sha256:\")'")?;
+    let image = lab.owner(
+        "banger get image quick -o json | jq -er '.status.imageDigest | ltrimstr(\"sha256:\")'",
+    )?;
     let before = lab.inventory()?;
     // Nobody else may act; what runs runs on.
     lab.root("systemctl stop bangerd.socket bangerd.service")?;
