@@ -39,14 +39,13 @@ struct Wanted {
     markers: u32,
 }
 
-/// Runs it on a fresh host of this name, which it leaves behind without a VM. `say` gets a line per round.
+/// Runs it on a host of its own. `say` gets a line per round.
 ///
 /// # Errors
 /// Something was lost, left over or didn't come to rest; or the host's own
 /// kernel died, which [`Lab::host`]'s `crashed` tells.
 pub fn run(
     lab: &mut Option<Lab>,
-    name: &str,
     payload: &Path,
     measure: Measure,
     say: &dyn Fn(&str),
@@ -56,7 +55,7 @@ pub fn run(
         durable: true,
         ..Options::default()
     };
-    let lab = lab.insert(Lab::among_decoys(name, options)?);
+    let lab = lab.insert(Lab::among_decoys("chaos", options)?);
     let mut draw = Draw::new(measure);
     let mut wanted = Wanted {
         label: 0,

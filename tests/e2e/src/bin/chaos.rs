@@ -39,7 +39,7 @@ fn main() -> Result<ExitCode> {
     let start = Instant::now();
     for crashes in 1.. {
         let mut lab = None;
-        let result = chaos::run(&mut lab, "chaos", payload.path(), measure, &|line| {
+        let result = chaos::run(&mut lab, payload.path(), measure, &|line| {
             println!("    {line}")
         });
         let seconds = start.elapsed().as_secs_f64();
