@@ -9,6 +9,7 @@ use std::{
     env, fs,
     fs::File,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -121,7 +122,7 @@ impl Cache {
     ) -> Result<PathBuf> {
         let entry = self.entry(noun, key);
         if let Ok(directory) = File::open(&entry) {
-            // Used today; see `remove_old`.
+            // Used today; see `remove_unused`.
             directory
                 .set_modified(std::time::SystemTime::now())
                 .with_context(|| format!("cannot touch {}", entry.display()))?;
@@ -136,14 +137,19 @@ impl Cache {
             .with_context(|| format!("cannot put {} in place", entry.display()))?;
         // The directory has moved away; there is nothing to remove.
         let _moved = unfinished.keep();
-        self.remove_old(noun, &entry);
+        // Another branch may still use a fresh one.
+        self.remove_unused(noun, &entry, Duration::from_secs(24 * 3600));
         Ok(entry)
     }
 
-    /// Removes entries of the same noun that weren't used for a day: another
-    /// branch may still use a fresh one. Failing to is no failure.
-    fn remove_old(&self, noun: &str, keep: &Path) {
-        let day = std::time::Duration::from_secs(24 * 3600);
+    /// Removes all other entries of the same noun.
+    pub(crate) fn remove_others(&self, noun: &str, keep: &Path) {
+        self.remove_unused(noun, keep, Duration::ZERO);
+    }
+
+    /// Removes entries of the same noun that weren't used for so long. Failing
+    /// to is no failure.
+    fn remove_unused(&self, noun: &str, keep: &Path, unused: Duration) {
         let Ok(entries) = fs::read_dir(&self.root) else {
             return;
         };
@@ -156,7 +162,7 @@ impl Cache {
             let old = entry
                 .metadata()
                 .and_then(|m| m.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > day));
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= unused));
             if of_noun && old && entry.path() != keep {
                 let _ = fs::remove_dir_all(entry.path());
             }

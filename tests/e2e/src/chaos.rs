@@ -8,11 +8,11 @@
 mod disks;
 mod draw;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Lab, Options, decoys, lab::QUICK, shell::quote};
+use crate::{Lab, Options, SavedLab, decoys, shell::quote};
 use draw::{Blow, Draw};
 
 /// How long the host may take to come to rest: two guests boot at once, under
@@ -39,23 +39,24 @@ struct Wanted {
     markers: u32,
 }
 
-/// Runs it on a host of its own. `say` gets a line per round.
+/// Runs it on a host of its own that goes on from a saved one. `say` gets a line
+/// per round.
 ///
 /// # Errors
 /// Something was lost, left over or didn't come to rest; or the host's own
 /// kernel died, which [`Lab::host`]'s `crashed` tells.
 pub fn run(
     lab: &mut Option<Lab>,
-    payload: &Path,
+    saved: &SavedLab,
     measure: Measure,
     say: &dyn Fn(&str),
 ) -> Result<()> {
     let options = Options {
-        payload: Some(payload.to_path_buf()),
         durable: true,
         ..Options::default()
     };
-    let lab = lab.insert(Lab::among_decoys("chaos", options)?);
+    let lab = lab.insert(saved.resume("chaos", options)?);
+    lab.owner("banger delete --yes vm/web vm/worker")?;
     let mut draw = Draw::new(measure);
     let mut wanted = Wanted {
         label: 0,
@@ -64,7 +65,6 @@ pub fn run(
         guest_c: false,
         markers: 0,
     };
-    lab.declare_image(QUICK)?;
     write(lab, &wanted)?;
     rest(lab, &wanted)?;
     mark(lab, &mut wanted)?;

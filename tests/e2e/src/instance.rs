@@ -20,7 +20,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command},
     str::FromStr,
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -30,7 +31,8 @@ use crate::{
     cache::Cache,
     console::{self, BootEnd},
     process::ProcessName,
-    qemu::{Accel, Machine},
+    qemu::{Accel, MESSAGES, Machine, Memory},
+    qmp::Qmp,
     run::run,
     ssh::{Ssh, generate_key},
     stages::Stages,
@@ -39,6 +41,16 @@ use crate::{
 
 /// From QEMU's start to systemd's default target.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks whether QEMU answers yet.
+const DOOR_STEP: Duration = Duration::from_millis(20);
+
+const DISK: &str = "disk.ext4";
+const PAYLOAD: &str = "payload.ext4";
+const MEMORY: &str = "memory";
+const MACHINE: &str = "machine.json";
+/// What a saved host consists of, beside QEMU's state.
+const SAVED_FILES: [&str; 6] = [DISK, PAYLOAD, MEMORY, MACHINE, "key", "key.pub"];
+const SAVED_STATE: &str = "state";
 
 /// An instance's name: 1 to 32 of `a-z`, `0-9` and `-`, as it names a directory
 /// and appears in messages.
@@ -75,6 +87,8 @@ pub struct Options {
     pub cpus: u8,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Whether it can be saved.
+    pub savable: bool,
     /// Whether the kernel kills QEMU when this process ends.
     pub die_with_us: bool,
 }
@@ -86,6 +100,7 @@ impl Default for Options {
             durable: false,
             cpus: 2,
             memory_mib: 4096,
+            savable: false,
             die_with_us: false,
         }
     }
@@ -120,25 +135,109 @@ impl Instance {
     ) -> Result<Self> {
         let directory = cache.instances().join(&name.0);
         let _lock = lock(cache, name)?;
-        if running(&directory)?.is_some() {
-            bail!("host {name} is already up; `host down --name {name}` ends it");
-        }
-        remove(&directory)?;
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
+        vacate(&directory, name)?;
         let machine = stages.run("prepare disk and payload", || {
             prepare(&directory, artifacts, accel, name, options)
         })?;
-        let mut instance = Self {
+        let mut instance = Self::of(directory, name, machine, options)?;
+        instance.boot(stages, signals)?;
+        Ok(instance)
+    }
+
+    fn of(
+        directory: PathBuf,
+        name: &InstanceName,
+        machine: Machine,
+        options: &Options,
+    ) -> Result<Self> {
+        Ok(Self {
             ssh: Ssh::new(&directory, machine.ssh_port)?,
             name: name.clone(),
             directory,
             machine,
             die_with_us: options.die_with_us,
             child: None,
+        })
+    }
+
+    /// Freezes the host and moves all of it to `entry`: its disk, its memory, the
+    /// key to it. Nothing of it is left but a directory to be removed;
+    /// [`Self::resume`] brings it back as often as one likes.
+    ///
+    /// # Errors
+    /// QEMU can't write its state, or a file can't be moved.
+    pub(crate) fn save(&mut self, cache: &Cache, entry: &Path) -> Result<()> {
+        let _lock = lock(cache, &self.name)?;
+        Qmp::open(&self.directory)?.save(&entry.join(SAVED_STATE))?;
+        self.kill()?;
+        for file in SAVED_FILES {
+            fs::rename(self.directory.join(file), entry.join(file))
+                .with_context(|| format!("cannot keep the host's {file}"))?;
+        }
+        Ok(())
+    }
+
+    /// A host that goes on where another one was saved: same disk, same memory,
+    /// same processes, its clock still at that time. The payload is the saved one.
+    ///
+    /// # Errors
+    /// One of that name runs already; a file can't be made; QEMU can't read the
+    /// state. After an error nothing runs.
+    pub(crate) fn resume(
+        cache: &Cache,
+        entry: &Path,
+        name: &InstanceName,
+        options: &Options,
+    ) -> Result<Self> {
+        let directory = cache.instances().join(&name.0);
+        let _lock = lock(cache, name)?;
+        vacate(&directory, name)?;
+        // Links: the entry may go while this host still reads from them.
+        for file in ["key", "key.pub", PAYLOAD, MEMORY] {
+            fs::hard_link(entry.join(file), directory.join(file))
+                .with_context(|| format!("cannot link the saved host's {file}"))?;
+        }
+        let root = directory.join(DISK);
+        copy_disk(&entry.join(DISK), &root)?;
+        let saved: Machine =
+            read_json(&entry.join(MACHINE))?.context("the saved host has no description")?;
+        let machine = Machine {
+            name: name.0.clone(),
+            root,
+            durable: options.durable,
+            memory: Memory::Private(directory.join(MEMORY)),
+            payload: directory.join(PAYLOAD),
+            console: directory.join("console.log"),
+            ssh_port: free_port()?,
+            ..saved
         };
-        instance.boot(stages, signals)?;
+        write_json(&directory.join(MACHINE), &machine)?;
+        let mut instance = Self::of(directory, name, machine, options)?;
+        if let Err(error) = instance.start_and_resume(&entry.join(SAVED_STATE)) {
+            let messages = fs::read_to_string(instance.directory.join(MESSAGES));
+            instance.kill()?;
+            return Err(error.context(format!(
+                "host {name} doesn't go on; QEMU says: {}",
+                messages.unwrap_or_default().trim_end()
+            )));
+        }
         Ok(instance)
+    }
+
+    fn start_and_resume(&mut self, state: &Path) -> Result<()> {
+        fs::write(&self.machine.console, "").context("cannot make the console's file")?;
+        self.start(true)?;
+        let deadline = Instant::now() + BOOT_LIMIT;
+        // The door is open a moment after the start.
+        loop {
+            match Qmp::open(&self.directory) {
+                Err(error) if !self.is_running()? || Instant::now() > deadline => {
+                    return Err(error);
+                }
+                Err(_) => sleep(DOOR_STEP),
+                Ok(mut qmp) => return qmp.load(state),
+            }
+        }
     }
 
     /// A host that was started before, running or not.
@@ -147,7 +246,7 @@ impl Instance {
     /// There is none of that name.
     pub fn find(cache: &Cache, name: &InstanceName) -> Result<Self> {
         let directory = cache.instances().join(&name.0);
-        let machine: Machine = read_json(&directory.join("machine.json"))?.with_context(|| {
+        let machine: Machine = read_json(&directory.join(MACHINE))?.with_context(|| {
             format!("there is no host {name}; `host up --name {name}` starts it")
         })?;
         Ok(Self {
@@ -195,6 +294,7 @@ impl Instance {
     ) -> Result<()> {
         let _lock = lock(cache, &self.name)?;
         self.kill()?;
+        self.machine.memory = Memory::Anonymous;
         // The old port may be taken by now.
         self.machine.ssh_port = free_port()?;
         self.ssh.forget();
@@ -244,7 +344,7 @@ impl Instance {
 
     /// Starts QEMU and waits for the boot. Kills it on any failure.
     fn boot(&mut self, stages: Stages, signals: Option<BorrowedFd<'_>>) -> Result<()> {
-        write_json(&self.directory.join("machine.json"), &self.machine)?;
+        write_json(&self.directory.join(MACHINE), &self.machine)?;
         let title = format!("boot host {} under {}", self.name, self.machine.accel);
         let result = stages.run(&title, || self.start_and_wait(signals));
         if let Err(error) = result {
@@ -256,28 +356,22 @@ impl Instance {
     }
 
     fn start_and_wait(&mut self, signals: Option<BorrowedFd<'_>>) -> Result<()> {
-        let console = &self.machine.console;
+        let console = self.console();
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(console)
+            .open(&console)
             .with_context(|| format!("cannot write {}", console.display()))?;
         let offset = log.metadata()?.len();
-        let messages = self.directory.join("qemu.log");
-        let child = self
-            .machine
-            .spawn(&messages, self.die_with_us)
-            .context("cannot start qemu-system-x86_64; `host deps` installs it")?;
-        let process = ProcessName::of(child.id());
-        self.child = Some(child);
-        let process = process.context("QEMU ended at once")?;
-        write_json(&self.directory.join("process.json"), &process)?;
+        let process = self.start(false)?;
         let end = match process.open()? {
-            Some(pidfd) => console::wait_boot(console, offset, pidfd.as_fd(), signals, BOOT_LIMIT)?,
+            Some(pidfd) => {
+                console::wait_boot(&console, offset, pidfd.as_fd(), signals, BOOT_LIMIT)?
+            }
             None => BootEnd::Exited,
         };
         let name = &self.name;
-        let said = || fs::read_to_string(&messages).unwrap_or_default();
+        let said = || fs::read_to_string(self.directory.join(MESSAGES)).unwrap_or_default();
         match end {
             BootEnd::Ready => Ok(()),
             BootEnd::Crashed(line) => Err(anyhow!("the kernel of host {name} died: {line}")),
@@ -290,6 +384,35 @@ impl Instance {
             BootEnd::Interrupted => Err(anyhow!("interrupted; host {name} is down again")),
         }
     }
+
+    fn start(&mut self, loaded: bool) -> Result<ProcessName> {
+        let child = self
+            .machine
+            .spawn(&self.directory, loaded, self.die_with_us)
+            .context("cannot start qemu-system-x86_64; `host deps` installs it")?;
+        let process = ProcessName::of(child.id());
+        self.child = Some(child);
+        let process = process.context("QEMU ended at once")?;
+        write_json(&self.directory.join("process.json"), &process)?;
+        Ok(process)
+    }
+}
+
+/// An empty directory for the instance, if no other one runs there.
+fn vacate(directory: &Path, name: &InstanceName) -> Result<()> {
+    if running(directory)?.is_some() {
+        bail!("host {name} is already up; `host down --name {name}` ends it");
+    }
+    remove(directory)?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
+}
+
+fn copy_disk(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp")
+        .args(["--sparse=auto", "--reflink=auto"])
+        .args([from, to]))
+    .context("cannot copy the host's disk")?;
+    Ok(())
 }
 
 /// Makes the files of a fresh instance.
@@ -300,12 +423,9 @@ fn prepare(
     name: &InstanceName,
     options: &Options,
 ) -> Result<Machine> {
-    let root = directory.join("disk.ext4");
-    run(Command::new("cp")
-        .args(["--sparse=always", "--reflink=auto"])
-        .args([&artifacts.disk, &root]))
-    .context("cannot copy the host's disk")?;
-    let payload = directory.join("payload.ext4");
+    let root = directory.join(DISK);
+    copy_disk(&artifacts.disk, &root)?;
+    let payload = directory.join(PAYLOAD);
     let nothing = directory.join("no-payload");
     let source = match &options.payload {
         Some(source) => source,
@@ -321,6 +441,11 @@ fn prepare(
         accel,
         cpus: options.cpus,
         memory_mib: options.memory_mib,
+        memory: if options.savable {
+            Memory::Shared(directory.join(MEMORY))
+        } else {
+            Memory::Anonymous
+        },
         kernel: artifacts.kernel.clone(),
         initrd: artifacts.initrd.clone(),
         root,

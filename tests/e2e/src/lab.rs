@@ -141,6 +141,17 @@ impl Lab {
         )
     }
 
+    /// Waits until an image is Ready.
+    ///
+    /// # Errors
+    /// It doesn't become Ready.
+    pub fn image_ready(&self, image: &str) -> Result<()> {
+        self.owner(&format!(
+            "banger wait --for=condition=Ready image/{image} --timeout 240s"
+        ))?;
+        Ok(())
+    }
+
     /// A VM's document over the quick image, with these lines of spec beside it.
     #[must_use]
     pub fn document(name: &str, spec: &str) -> String {
@@ -254,6 +265,20 @@ impl Lab {
             .with_context(|| format!("VM {name} has no VMM: pid {pid}"))
     }
 
+    /// Has the daemon look at everything each five seconds rather than each
+    /// minute: for what it is told of by nobody.
+    ///
+    /// # Errors
+    /// The daemon doesn't come back.
+    pub fn look_often(&self) -> Result<()> {
+        self.write(
+            ".config/banger/config.toml",
+            "[directories]\nresyncSeconds = 5\n",
+        )?;
+        self.root("systemctl restart bangerd")?;
+        Ok(())
+    }
+
     /// Deletes a VM and waits until it is gone.
     ///
     /// # Errors
@@ -285,17 +310,35 @@ impl Lab {
         Ok(())
     }
 
+    /// All that a scenario could leave changed and another one could stumble
+    /// over, as text to be compared.
+    ///
+    /// # Errors
+    /// The host is gone, or the daemon.
+    pub fn state(&self) -> Result<String> {
+        let objects = self.owner(
+            "banger get vms -o json | jq -S '.items[] | [.metadata.name, .metadata.uid, .spec, \
+             .status.phase, .status.handles.pid]'; banger get images -o name; \
+             cd ~ && find . -path ./.local -prune -o -printf '%p %y\\n' | sort; \
+             cat .config/banger/config.toml 2>/dev/null; \
+             systemctl is-active bangerd.socket bangerd banger-helper.socket; \
+             readlink /etc/resolv.conf; systemctl list-units --failed --no-legend --plain; \
+             df --output=avail -BG /var/lib",
+        )?;
+        Ok(format!("{objects}{:?}", self.inventory()?))
+    }
+
     /// What the kernel, systemd and the state directory hold.
     ///
     /// # Errors
     /// The host is gone.
     pub fn inventory(&self) -> Result<Inventory> {
         let text = self.root(
-            "for link in /sys/class/net/*; do \
-               case $(cat $link/ifalias) in pool | foreign) ;; *) echo \"link $(basename $link)\" ;; esac; done; \
+            "for link in /sys/class/net/*; do read -r alias < $link/ifalias; \
+               case $alias in pool | foreign) ;; *) echo \"link ${link##*/}\" ;; esac; done; \
              losetup --noheadings --list --output BACK-FILE | sed 's,^/var/lib/banger/,/,; s,^,loop ,'; \
              dmsetup ls 2>/dev/null | awk '$1 != \"No\" {print \"dm \" $1}'; \
-             pgrep -x firecracker >/dev/null && pgrep -ax firecracker | cut -d' ' -f2- | sed 's/^/process /'; \
+             pgrep -ax firecracker | sed 's/^[0-9]* /process /'; \
              systemctl list-units --all --plain --no-legend 'banger-vm-*' | awk '{print \"unit \" $1}'; \
              ls /var/lib/banger/vms 2>/dev/null | sed 's/^/vm /'; \
              ls /var/lib/banger-helper/jail/firecracker 2>/dev/null | sed 's/^/jail /'; \

@@ -69,6 +69,11 @@ pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
     for program in PROGRAMS {
         copy(&programs.join(program), &payload.path().join(program))?;
     }
+    // Their debugging information would be most of what the host has to copy.
+    run(Command::new("strip")
+        .arg("--strip-debug")
+        .args(PROGRAMS.map(|program| payload.path().join(program))))
+    .context("cannot strip the programs")?;
     let agent = target.join(AGENT_TARGET).join("agent/banger-agent");
     copy(&agent, &payload.path().join("banger-agent"))?;
     let examples = payload.path().join("examples");

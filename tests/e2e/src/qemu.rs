@@ -19,7 +19,10 @@ use nix::sys::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::keeper;
+use crate::{keeper, qmp};
+
+/// The file of QEMU's own messages.
+pub(crate) const MESSAGES: &str = "qemu.log";
 
 /// Who runs the CPU's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,18 @@ impl Accel {
     }
 }
 
+/// Where the machine's memory lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Memory {
+    /// In QEMU alone.
+    Anonymous,
+    /// In a file that becomes what the memory is: the machine can be saved.
+    Shared(PathBuf),
+    /// What a file holds, without changing it: the machine goes on from there,
+    /// and reads only what it uses.
+    Private(PathBuf),
+}
+
 /// Everything that one QEMU process needs; kept in the instance's directory so
 /// that `reset` starts the same machine again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +76,8 @@ pub struct Machine {
     pub cpus: u8,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Where it lies.
+    pub memory: Memory,
     /// The kernel (bzImage).
     pub kernel: PathBuf,
     /// The boot initrd.
@@ -103,6 +120,17 @@ impl Machine {
             "-m",
             &self.memory_mib.to_string(),
         ]);
+        let backed = match &self.memory {
+            Memory::Anonymous => None,
+            Memory::Shared(file) => Some((file, "on")),
+            Memory::Private(file) => Some((file, "off")),
+        };
+        if let Some((file, share)) = backed {
+            let rest = format!(",share={share},size={}M", self.memory_mib);
+            let object = "memory-backend-file,id=memory,mem-path=";
+            list.option("-object", object, file, &rest);
+            list.words(&["-machine", "memory-backend=memory"]);
+        }
         list.option("-kernel", "", &self.kernel, "");
         list.option("-initrd", "", &self.initrd, "");
         list.words(&["-append", &self.kernel_command_line()]);
@@ -136,6 +164,7 @@ impl Machine {
         ]);
         list.words(&["-device", "virtio-net-pci,netdev=login,romfile="]);
         list.words(&["-device", "virtio-rng-pci"]);
+        list.words(&["-qmp", &format!("unix:{},server=on,wait=off", qmp::SOCKET)]);
         list.0
     }
 
@@ -148,16 +177,26 @@ impl Machine {
         )
     }
 
-    /// Starts QEMU in a session of its own, its messages going to `messages`.
+    /// Starts QEMU in a session of its own, in `directory`, where its messages
+    /// go to `qemu.log`. It boots, or waits for a saved state to be `loaded`.
     /// With `die_with_us` the kernel kills it when this process ends.
     ///
     /// # Errors
-    /// The program isn't there, or `messages` can't be opened.
-    pub fn spawn(&self, messages: &Path, die_with_us: bool) -> io::Result<Child> {
-        let messages = File::create(messages)?;
+    /// The program isn't there, or its messages' file can't be opened.
+    pub(crate) fn spawn(
+        &self,
+        directory: &Path,
+        loaded: bool,
+        die_with_us: bool,
+    ) -> io::Result<Child> {
+        let messages = File::create(directory.join(MESSAGES))?;
         let mut command = Command::new("qemu-system-x86_64");
+        if loaded {
+            command.args(["-incoming", "defer"]);
+        }
         command
             .args(self.arguments())
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(messages.try_clone()?)
             .stderr(messages);
@@ -220,6 +259,7 @@ mod tests {
             accel: Accel::Tcg,
             cpus: 2,
             memory_mib: 4096,
+            memory: Memory::Anonymous,
             kernel: "/c/vmlinuz".into(),
             initrd: "/c/initrd".into(),
             root: "/c/a,b/disk".into(),

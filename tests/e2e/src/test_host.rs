@@ -56,9 +56,7 @@ impl TestHost {
     pub fn up_with(name: &str, options: Options) -> Result<Self> {
         let stages = Stages::default();
         let cache = Cache::open()?;
-        let name: InstanceName = name
-            .parse()
-            .map_err(|rule| anyhow::anyhow!("{name:?} is no name of a host: {rule}"))?;
+        let name = named(name)?;
         let artifacts = Artifacts::build(&cache, stages)?;
         let choice = accel::choose(&cache, &artifacts.kernel, &artifacts.initrd)?;
         let options = Options {
@@ -80,6 +78,34 @@ impl TestHost {
             instance,
             stages,
         })
+    }
+
+    /// A host that goes on where the one in `entry` was saved.
+    ///
+    /// # Errors
+    /// QEMU can't go on with it. Nothing is left running.
+    pub(crate) fn resume(entry: &Path, name: &str, options: Options) -> Result<Self> {
+        let cache = Cache::open()?;
+        let name = named(name)?;
+        let options = Options {
+            die_with_us: true,
+            ..options
+        };
+        let instance = Instance::resume(&cache, entry, &name, &options)?;
+        Ok(Self {
+            cache,
+            name,
+            instance,
+            stages: Stages::default(),
+        })
+    }
+
+    /// Leaves the whole host in `entry`, from where it can go on.
+    ///
+    /// # Errors
+    /// QEMU can't write its state, or a file can't be moved.
+    pub(crate) fn save(mut self, entry: &Path) -> Result<()> {
+        self.instance.save(&self.cache, entry)
     }
 
     /// Runs a shell command as that user, at most two minutes. A status other
@@ -160,6 +186,11 @@ impl TestHost {
     pub fn console(&self) -> String {
         console::read_from(&self.instance.console(), 0).unwrap_or_default()
     }
+}
+
+fn named(name: &str) -> Result<InstanceName> {
+    name.parse()
+        .map_err(|rule| anyhow::anyhow!("{name:?} is no name of a host: {rule}"))
 }
 
 impl Drop for TestHost {

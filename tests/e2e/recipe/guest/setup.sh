@@ -15,6 +15,8 @@ PasswordAuthentication no
 UseDNS no
 PrintMotd no
 UsePAM no
+# The post-quantum default takes two seconds of software emulation at each login.
+KexAlgorithms curve25519-sha256
 EOF
 
 # Debian tests the configuration at each start, which starts sshd twice.

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
-use banger_e2e::{Stages, chaos, payload};
+use banger_e2e::{SavedLab, Stages, chaos, payload};
 use clap::Parser;
 
 /// It starts anew so often when the host's own kernel died.
@@ -36,12 +36,11 @@ fn main() -> Result<ExitCode> {
     );
     println!("running {name}");
     let payload = payload::build(Stages::default())?;
+    let saved = SavedLab::of(payload.path())?;
     let start = Instant::now();
     for crashes in 1.. {
         let mut lab = None;
-        let result = chaos::run(&mut lab, payload.path(), measure, &|line| {
-            println!("    {line}")
-        });
+        let result = chaos::run(&mut lab, &saved, measure, &|line| println!("    {line}"));
         let seconds = start.elapsed().as_secs_f64();
         let Err(error) = result else {
             println!("PASS [{seconds:6.1} s] {name}\n1 passed, 0 failed, 0 skipped");

@@ -162,7 +162,7 @@ fn run(action: Action) -> Result<ExitCode> {
                 durable,
                 cpus,
                 memory_mib: memory,
-                die_with_us: false,
+                ..Options::default()
             };
             up(&cache, &named.name, &options, stages)?;
         }

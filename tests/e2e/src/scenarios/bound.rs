@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use crate::lab::Lab;
 
 pub(super) fn helper(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
-    lab.vm("other", "")?;
+    lab.vm("web", "")?;
+    lab.vm("worker", "")?;
     let (uid, pid) = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
     let slot = lab.field("web", ".status.handles.tap | ltrimstr(\"bgr\")")?;
     let cow = lab.field("web", ".status.handles.cowLoop | ltrimstr(\"/dev/loop\")")?;
@@ -46,12 +46,12 @@ pub(super) fn helper(lab: &mut Lab) -> Result<()> {
         lab.pid("web")? == pid && lab.guest("web", "hostname")?.trim() == "web",
         "web suffered"
     );
-    lab.delete("other")
+    lab.delete("worker")
 }
 
 /// Firecracker does what its owner says, within its jail.
 fn api_socket(lab: &Lab, uid: &str) -> Result<()> {
-    let other = lab.field("other", ".metadata.uid")?;
+    let other = lab.field("worker", ".metadata.uid")?;
     for path in [
         "/etc/shadow".to_owned(),
         "/dev/vda".to_owned(),

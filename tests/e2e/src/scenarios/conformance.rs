@@ -6,7 +6,7 @@ use crate::lab::{Lab, QUICK};
 
 pub(super) fn real_kernel(lab: &mut Lab) -> Result<()> {
     lab.declare_image(QUICK)?;
-    lab.owner("banger wait --for=condition=Ready image/quick --timeout 240s")?;
+    lab.image_ready(QUICK)?;
     let image = lab.owner(
         "banger get image quick -o json | jq -er '.status.imageDigest | ltrimstr(\"sha256:\")'",
     )?;

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 const SOON: Duration = Duration::from_secs(60);
 
 pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     let pid = lab.pid("web")?;
     lab.guest("web", "echo kept > /dev/shm/marker")?;
     let killed = lab.root(
@@ -42,7 +42,9 @@ pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
 }
 
 pub(super) fn helper(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
+    lab.vm("worker", "")?;
+    let uid = lab.field("worker", ".metadata.uid")?;
     let pid = lab.pid("web")?;
     lab.root("systemctl kill --kill-whom=main -s KILL banger-helper || true")?;
     ensure!(
@@ -50,14 +52,18 @@ pub(super) fn helper(lab: &mut Lab) -> Result<()> {
         "the guest is gone"
     );
     // The next change needs the helper again: its socket brings it back.
-    lab.vm("other", "")?;
+    lab.delete("worker")?;
+    let left = lab.inventory()?.0;
+    ensure!(
+        !left.iter().any(|line| line.contains(&uid)),
+        "left after the deletion: {left:?}"
+    );
     ensure!(lab.pid("web")? == pid, "it is another Firecracker");
-    lab.delete("other")?;
     Ok(())
 }
 
 pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     lab.guest("web", "echo kept > /var/marker && sync")?;
     let pid = lab.pid("web")?;
     lab.root(&format!("kill -KILL {pid}"))?;
@@ -83,7 +89,7 @@ pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
 
 /// "I couldn't ask" is not "it isn't there".
 pub(super) fn helper_away(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     let pid = lab.pid("web")?;
     // `vm ssh` would wait for what can be told again: the guest is asked itself.
     let address = lab.field("web", ".status.runtime.guestIp")?;
@@ -99,7 +105,7 @@ pub(super) fn helper_away(lab: &mut Lab) -> Result<()> {
         )?;
         lab.owner("rm ~/.config/banger/vms/web.yaml && sleep 5")?;
         lab.root(&format!("kill -0 {pid}"))?;
-        lab.write_vm("web.yaml", &Lab::document("web", "vcpus: 2"))?;
+        lab.write_vm("web.yaml", &Lab::document("web", ""))?;
         lab.root(&format!(
             "sleep 3; kill -0 {pid} && ping -c 1 -W 5 {address}"
         ))?;
@@ -115,7 +121,7 @@ pub(super) fn helper_away(lab: &mut Lab) -> Result<()> {
 
 /// A `handles.json` that is damaged, of another boot or of another VM costs nothing.
 pub(super) fn scratch_files(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     let pid = lab.pid("web")?;
     let uid = lab.field("web", ".metadata.uid")?;
     let file = format!("/var/lib/banger/vms/{uid}/handles.json");

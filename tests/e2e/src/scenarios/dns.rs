@@ -17,17 +17,17 @@ pub(super) fn names(lab: &mut Lab) -> Result<()> {
     lab.write("ask.pl", ASK)?;
     lab.write("internet.pl", INTERNET)?;
     lab.vm("web", "")?;
-    lab.vm("db", "")?;
-    let address = lab.field("db", ".status.runtime.guestIp")?;
+    lab.vm("worker", "")?;
+    let address = lab.field("worker", ".status.runtime.guestIp")?;
 
     // The host, asking the bridge and then as programs do.
-    ask(lab, "db.vm", "A", &format!("NOERROR {address}"))?;
-    ask(lab, "DB.VM", "A", &format!("NOERROR {address}"))?;
-    ask(lab, "db.vm", "AAAA", "NOERROR")?;
+    ask(lab, "worker.vm", "A", &format!("NOERROR {address}"))?;
+    ask(lab, "WORKER.VM", "A", &format!("NOERROR {address}"))?;
+    ask(lab, "worker.vm", "AAAA", "NOERROR")?;
     ask(lab, "nobody.vm", "A", "NXDOMAIN")?;
     let routed = "resolvectl domain br-banger | grep -q '~vm$'";
     lab.until("systemd-resolved knows the bridge", routed, SOON)?;
-    let found = lab.owner("resolvectl query db.vm && getent ahostsv4 db.vm")?;
+    let found = lab.owner("resolvectl query worker.vm && getent ahostsv4 worker.vm")?;
     ensure!(
         found.matches(&address).count() >= 2,
         "the host finds {found:?}"
@@ -35,17 +35,17 @@ pub(super) fn names(lab: &mut Lab) -> Result<()> {
     lab.root("banger doctor -o json | jq -e '.checks[] | select(.name == \"names of VMs\") | .verdict == \"pass\"'")?;
 
     // A guest.
-    lab.guest("web", "ping -c 1 -W 5 db")?;
+    lab.guest("web", "ping -c 1 -W 5 worker")?;
     let back = lab.guest("web", &format!("getent hosts {address}"))?;
-    ensure!(back.contains("db.vm"), "{address} is called {back:?}");
+    ensure!(back.contains("worker.vm"), "{address} is called {back:?}");
 
     outside(lab)?;
 
     // A VM that goes takes its name along.
-    lab.delete("db")?;
-    ask(lab, "db.vm", "A", "NXDOMAIN")?;
-    lab.owner("! getent ahostsv4 db.vm")?;
-    let gone = lab.ask_guest("web", "getent hosts db")?;
+    lab.delete("worker")?;
+    ask(lab, "worker.vm", "A", "NXDOMAIN")?;
+    lab.owner("! getent ahostsv4 worker.vm")?;
+    let gone = lab.ask_guest("web", "getent hosts worker")?;
     ensure!(gone.status != 0, "the guest still finds {:?}", gone.stdout);
 
     // The setting goes with the daemon and comes back with it.

@@ -23,7 +23,7 @@ impl Running {
         lab.owner(&format!(
             "mkdir -p ~/.config/banger/vms && {VMS} && rm -rf .git site.yaml copy.yaml many.yaml"
         ))?;
-        lab.vm("web", "vcpus: 2")?;
+        lab.vm("web", "")?;
         Self::of(lab, "web")
     }
 
@@ -48,7 +48,7 @@ impl Running {
 
 /// web's document with a label that says who wrote it.
 fn labelled(label: &str) -> String {
-    Lab::document("web", "vcpus: 2").replace(
+    Lab::document("web", "").replace(
         "metadata: {name: web}",
         &format!("metadata: {{name: web, labels: {{by: {label}}}}}"),
     )
@@ -253,6 +253,8 @@ pub(super) fn chezmoi(lab: &mut Lab) -> Result<()> {
 }
 
 pub(super) fn unmounted(lab: &mut Lab) -> Result<()> {
+    // Nobody tells of a mount.
+    lab.look_often()?;
     let web = Running::web(lab)?;
     lab.root(
         "cp -a ~owner/.config/banger/vms ~owner/vms-real && \

@@ -7,8 +7,10 @@ use anyhow::{Result, ensure};
 use crate::lab::Lab;
 
 pub(super) fn all(lab: &mut Lab) -> Result<()> {
+    lab.owner("banger delete --yes $(banger get vms -o name)")?;
+    // The person's own image lies where the example says: here the quick one.
     lab.owner(
-        "mkdir -p ~/images && ln -sf /images/debian-12.ext4 ~/images/debian-12.ext4 && \
+        "mkdir -p ~/images && ln -sf /images/quick.ext4 ~/images/debian-12.ext4 && \
          rm -f ~/.config/banger/images/*.yaml ~/.config/banger/vms/*.yaml && \
          cp /payload/examples/debian-12.yaml ~/.config/banger/images/ && \
          cd /payload/examples && cp $(ls | grep -v debian-12) ~/.config/banger/vms/",
@@ -45,8 +47,7 @@ pub(super) fn all(lab: &mut Lab) -> Result<()> {
         root.split_whitespace().collect::<Vec<_>>() == ["/dev/vdb", "5672"],
         "worker's /root and QUEUE_PORT: {root}"
     );
-    for name in &names {
-        lab.delete(name)?;
-    }
+    let objects: Vec<String> = names.iter().map(|name| format!("vm/{name}")).collect();
+    lab.owner(&format!("banger delete --yes {}", objects.join(" ")))?;
     Ok(())
 }

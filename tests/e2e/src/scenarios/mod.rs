@@ -1,8 +1,9 @@
 //! What people do with banger, done for real on the disposable host.
 //!
-//! Each scenario makes what it needs and assumes nothing of the ones before,
-//! so that any of them can run alone, or again on a fresh host. They share a
-//! host, one after another, because making one costs half a minute.
+//! Each scenario makes what it needs and assumes nothing of the ones before, so
+//! that any of them can run alone. It finds a saved lab (`saved.rs`), where
+//! `web` and `worker` are Ready already, and whatever others left behind that
+//! `Lab::state` doesn't see.
 
 mod access;
 mod bad_specs;

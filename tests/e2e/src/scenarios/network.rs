@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use crate::lab::Lab;
 
-const FETCH: &str = "curl -s --max-time 8 http://198.51.100.2/";
+const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 http://198.51.100.2/";
 
 pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     lab.vm("worker", "network: {nat: false}")?;
     let address = |name: &str| lab.field(name, ".status.runtime.guestIp");
     lab.guest("web", &format!("ping -c 1 -W 5 {}", address("worker")?))?;
@@ -53,7 +53,7 @@ pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
 }
 
 /// Beyond the host, too, but in another network than `FETCH`.
-const ELSEWHERE: &str = "curl -s --max-time 8 http://203.0.113.2/";
+const ELSEWHERE: &str = "curl -s --connect-timeout 4 --max-time 20 http://203.0.113.2/";
 /// A server in the fake internet's second network, and one of the host's own.
 const SERVERS: &str = "\
     ip -n internet address replace 203.0.113.2/24 dev lo; ip -n internet link set lo up; \
@@ -62,7 +62,7 @@ const SERVERS: &str = "\
 
 pub(super) fn policies(lab: &mut Lab) -> Result<()> {
     lab.root(SERVERS)?;
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     lab.vm("worker", "")?;
     let (web, worker) = (
         lab.field("web", ".status.runtime.guestIp")?,
@@ -81,7 +81,7 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
     lab.guest("worker", &format!("ping -c 1 -W 5 {gateway}"))?;
     for address in [gateway, "198.51.100.1"] {
         lab.root(&format!("curl -sf --max-time 5 http://{address}:8099/"))?;
-        let line = format!("curl -s --max-time 5 http://{address}:8099/");
+        let line = format!("curl -s --connect-timeout 3 --max-time 5 http://{address}:8099/");
         let refused = lab.ask_guest("worker", &line)?;
         ensure!(
             refused.status != 0,
@@ -154,6 +154,8 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
 }
 
 pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
+    // Firewalls change without a word to the daemon.
+    lab.look_often()?;
     lab.vm(
         "web",
         "network: {ports: [{host: 5353, guest: 5300, protocol: udp}]}",

@@ -8,7 +8,7 @@ const INSTALL: &str = "/payload/banger system install --owner owner --from /payl
                        --firecracker /images/firecracker --jailer /images/jailer";
 
 pub(super) fn restart(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     let pid = lab.pid("web")?;
     lab.root("banger system restart")?;
     lab.ready("web")?;
@@ -26,7 +26,7 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
 
 /// The host loses power; what ran runs again, with what was synced.
 pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     lab.guest("web", "echo kept > /var/marker; sync")?;
     let uid = lab.field("web", ".metadata.uid")?;
     lab.host.reset()?;
@@ -49,7 +49,7 @@ pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
 }
 
 pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
-    lab.vm("web", "vcpus: 2")?;
+    lab.vm("web", "")?;
     lab.guest("web", "echo kept > /var/marker; sync")?;
     let refused = lab
         .host
