@@ -2,11 +2,12 @@
 //! test's process however that ends.
 
 use std::{
+    env,
     fs::OpenOptions,
     io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +24,8 @@ use crate::{
 
 /// How long a command may take unless the test says otherwise.
 const EXEC_LIMIT: Duration = Duration::from_secs(120);
+/// Where this is set each command is shown with its time.
+const TRACE: &str = "BANGER_E2E_TRACE";
 /// How often a scenario runs again because the host's own kernel died.
 const CRASH_RETRIES: u32 = 2;
 
@@ -122,7 +125,12 @@ impl TestHost {
     /// # Errors
     /// As `exec`.
     pub fn exec_within(&self, user: User, script: &str, limit: Duration) -> Result<Output> {
+        let start = Instant::now();
         let result = self.instance.ssh().exec(user.name(), script, limit);
+        if env::var_os(TRACE).is_some() {
+            let seconds = start.elapsed().as_secs_f64();
+            eprintln!("{} {seconds:6.2} s {}: {script}", self.name, user.name());
+        }
         let lost = match &result {
             Ok(output) => output.status == 255,
             Err(_) => true,
