@@ -36,7 +36,8 @@ impl<H: Host> Controller<H> {
     /// VMs and images that something is being done for.
     pub(super) fn busy(&self) -> BTreeSet<VmUid> {
         let chains = self.chain_of.values().copied();
-        let collecting = self.collecting.values().flatten().copied();
+        let collecting = self.collecting.values();
+        let collecting = collecting.flat_map(|it| it.uids.iter().copied());
         chains
             .chain(self.importing.keys().copied())
             .chain(collecting)

@@ -222,6 +222,7 @@ impl<H: Host> Controller<H> {
                 }
                 Some(end) = self.collections.join_next_with_id() => {
                     self.collected(end);
+                    due = due.min(earliest);
                 }
                 Some(end) = self.warm_up.task.join_next() => {
                     self.warm_up_over(end);
