@@ -149,6 +149,7 @@ impl<H: Host> Controller<H> {
             chosen.push(entry);
         }
         for entry in chosen {
+            self.heartbeat.stamp();
             let removed = self.remove_entry(entry, &entries, &state.intents).await;
             removed.map_err(|error| unreadable(&error))?;
         }
