@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use banger_core::api::bounds::PREVENT_DELETION;
-use banger_core::api::{Kind, Name};
+use banger_core::api::{Kind, Name, prevents_deletion};
 use banger_core::diff::{self, DiffReport};
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
 use banger_core::inventory::InventoryReport;
@@ -315,12 +315,7 @@ impl<H: Host> Controller<H> {
             Kind::Image => state.intents.image(name).map(|image| &image.metadata),
         };
         let metadata = metadata.ok_or_else(|| Refusal::not_found(kind, name))?;
-        if metadata
-            .annotations
-            .get(PREVENT_DELETION)
-            .map(String::as_str)
-            == Some("true")
-        {
+        if prevents_deletion(&metadata.annotations) {
             return Err(Refusal::conflict(
                 format!(
                     "{} `{name}` carries the annotation {PREVENT_DELETION}",
