@@ -7,13 +7,17 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_protocol::install::RUNTIME_DIR;
 use banger_protocol::{Install, Slot, VmUid};
 use tokio::sync::OwnedMutexGuard;
+use tracing::warn;
 
 use crate::Failure;
+use crate::failure::blocking;
+use crate::manifest::{self, Standing};
 use crate::op::pool::Pool;
 use crate::systemd::Systemd;
 
@@ -34,6 +38,8 @@ pub struct Host {
     pub nat: tokio::sync::Mutex<()>,
     /// The taps that are kept warm.
     pub pool: Pool,
+    /// The programs of a VM were found to be as installed.
+    verified: AtomicBool,
     vms: Mutex<HashMap<VmUid, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -48,8 +54,30 @@ impl Host {
             bridge: tokio::sync::Mutex::default(),
             nat: tokio::sync::Mutex::default(),
             pool: Pool::default(),
+            verified: AtomicBool::new(false),
             vms: Mutex::default(),
         }
+    }
+
+    /// Refuses, by name, unless the programs of a VM are those that were
+    /// installed. That is looked at until it holds once: an installation that
+    /// mends it is seen without a restart.
+    pub async fn programs_as_installed(&self) -> Result<(), Failure> {
+        if self.verified.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let install = self.install.clone();
+        let standing = blocking("manifest", move || {
+            manifest::verify(&install).map_err(|mismatch| {
+                let remedy = "`sudo banger system install` puts it right";
+                Failure::refused("manifest", format!("{mismatch}; {remedy}"))
+            })
+        });
+        if standing.await? == Standing::NoManifest {
+            warn!("no manifest says which programs were installed: they are not compared");
+        }
+        self.verified.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes the VM's turn.

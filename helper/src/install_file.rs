@@ -1,5 +1,5 @@
-//! Reading `/etc/banger/install.toml`, and the proof that only root could
-//! have written it and what it names.
+//! Reading `/etc/banger/install.toml` and what else an installation wrote, and
+//! the proof that only root could have written it and what it names.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use banger_protocol::{Install, Slot};
 use rustix::fs::{Mode, OFlags};
+use serde::de::DeserializeOwned;
 
 /// The longest metadata that is read, in bytes.
 const MAX_LENGTH: u64 = 64 * 1024;
@@ -31,7 +32,7 @@ pub enum InstallError {
     #[error(transparent)]
     Trust(#[from] Untrusted),
     /// It isn't what `banger system install` writes.
-    #[error("{} is not install metadata; run `banger system install` again", path.display())]
+    #[error("{} is not what this version writes; run `banger system install` again", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
@@ -61,6 +62,13 @@ pub struct Untrusted {
 
 /// Reads and checks the metadata.
 pub fn load(path: &Path) -> Result<Install, InstallError> {
+    let install = read(path)?;
+    check(&install)?;
+    Ok(install)
+}
+
+/// Reads a TOML file that root alone could have written.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, InstallError> {
     let read = |source: std::io::Error| InstallError::Read {
         path: path.to_owned(),
         source,
@@ -78,12 +86,10 @@ pub fn load(path: &Path) -> Result<Install, InstallError> {
     file.take(MAX_LENGTH)
         .read_to_string(&mut text)
         .map_err(read)?;
-    let install = toml::from_str(&text).map_err(|source| InstallError::Parse {
+    toml::from_str(&text).map_err(|source| InstallError::Parse {
         path: path.to_owned(),
         source: Box::new(source),
-    })?;
-    check(&install)?;
-    Ok(install)
+    })
 }
 
 /// The ranges that every operation relies on.
@@ -210,4 +216,4 @@ fn untrusted(path: &Path, why: &str) -> Untrusted {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -54,21 +54,29 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
     }
     let install = install_file::load(&arguments.install)?;
-    for program in [&install.firecracker, &install.jailer] {
-        // Only a start of a VMM needs them, and it checks again.
+    let host = Host::new(install);
+    // Only a start of a VMM needs them, and it looks again.
+    for program in [&host.install.firecracker, &host.install.jailer] {
         if let Err(Untrusted { path, why }) = install_file::trusted_program(program) {
             warn!("{}: {why}: no VM can be started", path.display());
         }
     }
+    if let Err(failure) = host.programs_as_installed().await {
+        warn!("{failure}: no VM can be started");
+    }
     let listener = match &arguments.socket {
-        Some(path) => bind(path, install.owner_uid)?,
+        Some(path) => bind(path, host.install.owner_uid)?,
         None => from_systemd()?,
     };
     listener.set_nonblocking(true).context("the socket")?;
     let listener = UnixListener::from_std(listener).context("the socket")?;
     let mut stop = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    info!(owner = install.owner, uid = install.owner_uid, "serving");
+    info!(
+        owner = host.install.owner,
+        uid = host.install.owner_uid,
+        "serving"
+    );
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let ordered = async {
         tokio::select! {
@@ -77,7 +85,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     };
-    server::serve(Arc::new(Host::new(install)), listener, ordered).await;
+    server::serve(Arc::new(host), listener, ordered).await;
     Ok(())
 }
 

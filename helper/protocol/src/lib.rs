@@ -15,6 +15,7 @@ pub mod error;
 pub mod frame;
 pub mod install;
 pub mod inventory;
+pub mod manifest;
 pub mod name;
 pub mod obstacle;
 pub mod policy;

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use super::*;
 
-fn good() -> Install {
+pub(crate) fn good() -> Install {
     Install {
         owner: "owner".into(),
         owner_uid: 1000,
@@ -60,7 +60,7 @@ fn values_out_of_their_range_are_named() {
 }
 
 /// A directory whose chain is root's, or the reason why there is none.
-fn roots_directory(name: &str) -> Option<tempfile::TempDir> {
+pub(crate) fn roots_directory(name: &str) -> Option<tempfile::TempDir> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED {name}: needs root");
         return None;

@@ -234,6 +234,12 @@ impl VmIntent {
     pub const fn name(&self) -> &Name {
         &self.metadata.name
     }
+
+    /// Whether it is made from this imported image, or its root disk lies over it.
+    pub fn needs(&self, digest: &ImageDigest) -> bool {
+        let applied = self.applied.as_ref().map(|applied| &applied.image);
+        self.image.as_ref() == Some(digest) || applied == Some(digest)
+    }
 }
 
 impl ImageIntent {
@@ -256,6 +262,16 @@ impl Intents {
     /// The image of this name.
     pub fn image(&self, name: &Name) -> Option<&ImageIntent> {
         self.images.values().find(|image| image.name() == name)
+    }
+
+    /// Whether an image or a VM needs this imported image.
+    pub fn needs(&self, digest: &ImageDigest) -> bool {
+        let by_vm = self.vms.values().any(|vm| vm.needs(digest));
+        let by_image = self.images.values().any(|image| {
+            let imported = image.imported.as_ref();
+            imported.is_some_and(|imported| imported.digest == *digest)
+        });
+        by_vm || by_image
     }
 
     /// The VM of this name.

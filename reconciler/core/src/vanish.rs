@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::api::bounds::PREVENT_DELETION;
-use crate::api::{Kind, Name};
+use crate::api::{Kind, Name, prevents_deletion};
 use crate::intent::Intents;
 use crate::reading::Reading;
 
@@ -210,8 +210,7 @@ fn is_protected(intents: &Intents, (kind, name): &Key) -> bool {
         Kind::VirtualMachine => intents.vm(name).map(|vm| &vm.metadata),
         Kind::Image => intents.image(name).map(|image| &image.metadata),
     };
-    let annotation = metadata.and_then(|metadata| metadata.annotations.get(PREVENT_DELETION));
-    annotation.is_some_and(|value| value == "true")
+    metadata.is_some_and(|metadata| prevents_deletion(&metadata.annotations))
 }
 
 /// Why this read can't show that something is gone.

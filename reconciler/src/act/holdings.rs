@@ -6,7 +6,7 @@ use banger_core::inventory::{Holdings, Leftover};
 use banger_core::seam::StepError;
 
 use super::shared::Shared;
-use super::{failure, files};
+use super::{failure, files, trash_list};
 use crate::image;
 use crate::observe::holdings::FileHoldings;
 use crate::observe::look_alikes::{self, Trees};
@@ -25,7 +25,12 @@ impl Shared {
         let files = files.unwrap_or_else(|error| FileHoldings {
             directories: Err(error.to_string()),
             staging: Err(error.to_string()),
+            images: Err(error.to_string()),
         });
+        // After the VMs' directories: see `Holdings::trash`. Not the list that
+        // is kept of it: what a person put there by hand counts as well.
+        let layout = self.layout.clone();
+        let trash = tokio::task::spawn_blocking(move || trash_list::list(&layout)).await;
         let look_alikes = match inventory.clone() {
             Ok(inventory) => {
                 let state = self.layout.state().to_owned();
@@ -40,6 +45,11 @@ impl Shared {
             directories: files.directories,
             staging: files.staging,
             look_alikes,
+            images: files.images,
+            trash: match trash {
+                Ok(entries) => entries.map(Arc::new).map_err(|error| error.message),
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 

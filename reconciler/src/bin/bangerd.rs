@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
-use banger::controller::{BootClock, Controller, Handle, Published, Settings};
+use banger::controller::{BootClock, Controller, Published, Settings};
 use banger::net::dns;
 use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
@@ -243,7 +243,10 @@ impl Daemon {
         });
         let mut running = tokio::spawn(controller.run(stop.child_token()));
         tell(&[NotifyState::Ready]);
-        let watchdog = tokio::spawn(feed_watchdog(handle));
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| {
+            let heartbeat = handle.heartbeat();
+            tokio::spawn(heartbeat.feed(limit, || tell(&[NotifyState::Watchdog])))
+        });
         let (mut terminate, mut interrupt) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
@@ -259,7 +262,10 @@ impl Daemon {
         tracing::info!("stopping; VMs go on running");
         tell(&[NotifyState::Stopping]);
         stop.cancel();
-        watchdog.abort();
+        if let Some(watchdog) = watchdog {
+            // From here on systemd goes by TimeoutStopSec=.
+            watchdog.abort();
+        }
         running
             .await
             .context("the loop ended by a fault of its own")?;
@@ -271,20 +277,6 @@ impl Daemon {
         server
             .await
             .context("the server ended by a fault of its own")
-    }
-}
-
-/// Tells systemd for as long as the loop answers (sd_watchdog_enabled(3)).
-async fn feed_watchdog(handle: Handle) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(limit / 3);
-    loop {
-        ticks.tick().await;
-        if handle.answers().await {
-            tell(&[NotifyState::Watchdog]);
-        }
     }
 }
 

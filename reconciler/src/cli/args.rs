@@ -85,7 +85,7 @@ pub(super) enum Command {
     Db(db::Db),
     /// Check this host and this installation: what is wrong, and the remedy
     Doctor(Doctor),
-    /// Remove what is banger's and what no document and no database knows
+    /// Remove what no document and no database knows, and images that nothing needs
     Gc(gc::Gc),
     /// Install banger on this host, look after it
     #[command(subcommand)]

@@ -36,7 +36,8 @@ impl<H: Host> Controller<H> {
     /// VMs and images that something is being done for.
     pub(super) fn busy(&self) -> BTreeSet<VmUid> {
         let chains = self.chain_of.values().copied();
-        let collecting = self.collecting.values().flatten().copied();
+        let collecting = self.collecting.values();
+        let collecting = collecting.flat_map(|it| it.uids.iter().copied());
         chains
             .chain(self.importing.keys().copied())
             .chain(collecting)
@@ -86,6 +87,7 @@ impl<H: Host> Controller<H> {
 
     async fn host_steps(&mut self, plan: &Plan) -> Option<(Duration, StepError)> {
         for step in &plan.host {
+            self.heartbeat.stamp();
             if let Err(error) = self.host.host_step(step).await {
                 tracing::warn!("{step:?} failed: {}", super::board::chain_of(&error));
                 let pause = Duration::from_secs(1 << self.host_failures.min(6)).min(LONGEST_PAUSE);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use banger_core::api::bounds::PREVENT_DELETION;
-use banger_core::api::{Kind, Name};
+use banger_core::api::{Kind, Name, prevents_deletion};
 use banger_core::diff::{self, DiffReport};
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
 use banger_core::inventory::InventoryReport;
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::collect::Collect;
+use super::heartbeat::Heartbeat;
 use super::ledger::{Ledger, State};
 use super::publish::Published;
 use super::run::Controller;
@@ -106,8 +107,6 @@ pub enum Ask {
     Inventory(Answer<InventoryReport>),
     /// Remove what nobody needs.
     Collect(Collect, Answer<Collected>),
-    /// Nothing but an answer.
-    Ping(Answer<()>),
 }
 
 /// What a person confirms.
@@ -125,6 +124,7 @@ pub struct Handle {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) published: watch::Receiver<Arc<Published>>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) heartbeat: Heartbeat,
 }
 
 impl Handle {
@@ -204,9 +204,9 @@ impl Handle {
         self.ask(|answer| Ask::Collect(collect, answer)).await
     }
 
-    /// Whether the loop goes round.
-    pub async fn answers(&self) -> bool {
-        self.ask(Ask::Ping).await.is_ok()
+    /// What tells that the loop moves on.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
     }
 
     async fn ask<T>(&self, make: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refusal> {
@@ -224,10 +224,6 @@ impl<H: Host> Controller<H> {
         match ask {
             Ask::Diff(overlay, answer) => {
                 let _ = answer.send(self.diff(overlay).await);
-                return false;
-            }
-            Ask::Ping(answer) => {
-                let _ = answer.send(Ok(()));
                 return false;
             }
             Ask::Trash(answer) => {
@@ -319,12 +315,7 @@ impl<H: Host> Controller<H> {
             Kind::Image => state.intents.image(name).map(|image| &image.metadata),
         };
         let metadata = metadata.ok_or_else(|| Refusal::not_found(kind, name))?;
-        if metadata
-            .annotations
-            .get(PREVENT_DELETION)
-            .map(String::as_str)
-            == Some("true")
-        {
+        if prevents_deletion(&metadata.annotations) {
             return Err(Refusal::conflict(
                 format!(
                     "{} `{name}` carries the annotation {PREVENT_DELETION}",

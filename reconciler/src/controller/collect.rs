@@ -4,15 +4,16 @@
 //! that is older than the intents it is compared with; the helper checks the
 //! tags once more before it removes anything; an orphan that is being
 //! collected is busy like a VM with a chain. Orphans whose VMM runs are only
-//! touched by name.
+//! touched by name. Images go only while no import runs, and none begins
+//! until they are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use banger_core::adoption::adoption;
 use banger_core::api::Kind;
-use banger_core::intent::Intents;
-use banger_core::inventory::{self, Collection, InventoryReport, Removal};
+use banger_core::intent::{ImageDigest, Intents};
+use banger_core::inventory::{self, Collection, InventoryReport, Leftover, Removal};
 use banger_core::observed::Observed;
 use banger_core::plan::Step;
 use banger_core::seam::{Host, StepError, VmRef};
@@ -61,7 +62,10 @@ impl<H: Host> Controller<H> {
             let _ = answer.send(Ok(would(collection)));
             return;
         }
-        let uids: BTreeSet<VmUid> = collection.orphans.keys().copied().collect();
+        let works_on = WorksOn {
+            uids: collection.orphans.keys().copied().collect(),
+            images: !collection.images.is_empty(),
+        };
         let sweep = Sweep {
             host: Arc::clone(&self.host),
             ledger: Arc::clone(&self.ledger),
@@ -72,7 +76,7 @@ impl<H: Host> Controller<H> {
             // Whoever asked may have hung up.
             let _ = answer.send(Ok(collected));
         });
-        self.collecting.insert(task.id(), uids);
+        self.collecting.insert(task.id(), works_on);
     }
 
     /// A collection is over.
@@ -162,8 +166,10 @@ fn would(collection: Collection) -> Collected {
     for (uid, steps) in &collection.orphans {
         removed.extend(steps.iter().map(|step| removal(*uid, step)));
     }
-    removed.extend(collection.leftovers.iter().map(|leftover| Removal {
-        what: leftover.describe(),
+    let leftovers = collection.leftovers.iter().map(Leftover::describe);
+    let images = collection.images.iter().map(describe);
+    removed.extend(leftovers.chain(images).map(|what| Removal {
+        what,
         uid: None,
         failed: None,
     }));
@@ -172,6 +178,10 @@ fn would(collection: Collection) -> Collected {
         removed,
         left: collection.left,
     }
+}
+
+fn describe(image: &ImageDigest) -> String {
+    format!("image {}", image.0)
 }
 
 fn removal(uid: VmUid, step: &Step) -> Removal {
@@ -199,6 +209,17 @@ impl<H: Host> Sweep<H> {
             let result = self.host.remove_leftover(leftover).await;
             removed.push(Removal {
                 what: leftover.describe(),
+                uid: None,
+                failed: result.err().map(|error| words(&error)),
+            });
+        }
+        for image in &collection.images {
+            let result = self.host.remove_image(image).await;
+            if result.is_ok() {
+                tracing::info!(image = %image.0, "nothing needed it: it is removed");
+            }
+            removed.push(Removal {
+                what: describe(image),
                 uid: None,
                 failed: result.err().map(|error| words(&error)),
             });
@@ -256,5 +277,13 @@ fn words(error: &StepError) -> String {
     }
 }
 
-/// Orphans that are being collected, by the task that does it.
-pub(super) type Collecting = BTreeMap<tokio::task::Id, BTreeSet<VmUid>>;
+/// What a collection removes.
+#[derive(Debug)]
+pub(super) struct WorksOn {
+    pub(super) uids: BTreeSet<VmUid>,
+    /// Images, too: no import may begin that could turn out to be one of them.
+    pub(super) images: bool,
+}
+
+/// Collections that run, by the task that does it.
+pub(super) type Collecting = BTreeMap<tokio::task::Id, WorksOn>;

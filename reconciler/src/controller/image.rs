@@ -40,11 +40,14 @@ impl<H: Host> Controller<H> {
                 importing.task.abort();
             }
         }
+        // What a collection removes may be the very image that an import would make.
+        let may_import = !self.collecting.values().any(|it| it.images);
         let mut tidy = Vec::new();
         for step in &plan.images {
             match step {
                 ImageStep::Import { uid, .. } => {
-                    let free = self.importing.len() < MAX_IMPORTS && !busy.contains(uid);
+                    let free =
+                        may_import && self.importing.len() < MAX_IMPORTS && !busy.contains(uid);
                     if let Some(image) = intents.images.get(uid)
                         && free
                     {

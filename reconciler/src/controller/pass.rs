@@ -23,23 +23,30 @@ impl<H: Host> Controller<H> {
     pub(super) async fn pass(&mut self) -> Result<Duration, StoreError> {
         self.tick();
         self.make_room().await;
+        self.heartbeat.stamp();
         let reading = self.read(Vec::new()).await;
+        self.heartbeat.stamp();
         self.admit(&reading).await?;
+        self.heartbeat.stamp();
         // A chain that ends while the host is looked at may not be in the
         // picture; its VM waits for the next pass.
         let busy = self.busy();
         let observed = self.observe().await?;
         let intents = self.ledger.state().await.intents;
+        self.heartbeat.stamp();
         self.tell_adoption(&intents, &observed).await;
         let plan = plan(&intents, &observed, self.moment());
         let network = self.act(&plan, &intents, &observed, &busy).await;
         let pool = self.warm_up(&plan);
+        self.heartbeat.stamp();
         let ballast = self.ballast(&plan).await;
+        self.heartbeat.stamp();
         let later = [network, pool, ballast, self.held_off(&plan)];
         let host = later.into_iter().flatten().min();
         let rest = self.rest(&plan, &intents, host);
         self.last = Some(Last { observed, plan });
         self.publish().await?;
+        self.heartbeat.stamp();
         self.expire_trash().await?;
         Ok(rest)
     }

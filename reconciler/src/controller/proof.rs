@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{BootClock, Confirm, Controller, Handle, Refusal, Settings};
+use super::{BootClock, Collect, Confirm, Controller, Handle, Refusal, Settings};
 use crate::store::{OpenError, Store};
 use crate::wire::request::Power;
 
@@ -36,6 +36,10 @@ const IMAGE: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {na
                      spec: {rootfs: {disk: {path: /srv/debian.ext4}}}\n---\n\
                      apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: alpine}\n\
                      spec: {rootfs: {disk: {path: /srv/alpine.ext4}}}\n";
+
+/// One of them as another file: the import of the first is nobody's then.
+const EDITED: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: debian}\n\
+                      spec: {rootfs: {disk: {path: /srv/debian-2.ext4}}}\n";
 
 /// The image that is declared beside those that are removed.
 const KEPT: &str = "apiVersion: banger.dev/v1alpha1\nkind: Image\nmetadata: {name: kept}\n\
@@ -53,7 +57,10 @@ const DISK: DiskLimits = DiskLimits {
 #[derive(Clone, Debug)]
 enum Do {
     Images,
+    EditImages,
     RemoveImages,
+    /// `banger gc`, until it leaves nothing.
+    Collect,
     Vm(&'static str),
     RemoveVm,
     Delete {
@@ -209,6 +216,18 @@ impl World {
     async fn act(&mut self, act: &Do) {
         match act {
             Do::Images => self.write("images.yaml", Some(IMAGE)).await,
+            Do::EditImages => self.write("images.yaml", Some(EDITED)).await,
+            Do::Collect => {
+                self.ask(|handle| async move {
+                    let collected = handle.collect(Collect::default()).await?;
+                    let failed = collected.removed.iter().any(|it| it.failed.is_some());
+                    match failed || !collected.left.is_empty() {
+                        true => Err(Refusal::conflict(format!("{collected:?}"), "again")),
+                        false => Ok(()),
+                    }
+                })
+                .await;
+            }
             Do::RemoveImages => {
                 // To a daemon that starts now an empty directory would look
                 // like one that isn't mounted.
@@ -504,6 +523,12 @@ fn the_disk_fills_up_and_is_freed() {
 fn image_import_and_removal() {
     let acts = [Do::Images, Do::Settle, Do::RemoveImages];
     prove("image", &[], &acts);
+}
+
+#[test]
+fn an_edited_image_and_gc() {
+    let acts = [Do::EditImages, Do::Settle, Do::Collect];
+    prove("gc", &[Do::Images, Do::Settle], &acts);
 }
 
 #[test]

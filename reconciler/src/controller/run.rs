@@ -16,7 +16,7 @@ use banger_core::vanish::Vanish;
 use banger_protocol::VmUid;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::act::Begun;
@@ -27,6 +27,7 @@ use super::chain::End;
 use super::clock::BootClock;
 use super::collect::Collecting;
 use super::disk::{Disk, LOOK};
+use super::heartbeat::{BEAT, Heartbeat};
 use super::image::Importing;
 use super::ledger::Ledger;
 use super::network::Stood;
@@ -114,6 +115,7 @@ pub struct Controller<H> {
     /// Running time that isn't in the ledger yet, milliseconds.
     pub(super) ran_ms: u64,
     pub(super) stop: CancellationToken,
+    pub(super) heartbeat: Heartbeat,
     asks: mpsc::Receiver<Ask>,
 }
 
@@ -138,10 +140,12 @@ impl<H: Host> Controller<H> {
         let (asks, queue) = mpsc::channel(QUEUE);
         let (published, receiver) = watch::channel(Arc::default());
         let ledger = Arc::new(Ledger::new(store, &loaded));
+        let heartbeat = Heartbeat::default();
         let handle = Handle {
             asks,
             published: receiver,
             ledger: Arc::clone(&ledger),
+            heartbeat: heartbeat.clone(),
         };
         let sources = Sources::new(&settings.directories, &settings.home);
         let controller = Self {
@@ -176,6 +180,7 @@ impl<H: Host> Controller<H> {
             host_failures: 0,
             stood: Stood::default(),
             stop: CancellationToken::new(),
+            heartbeat,
             asks: queue,
         };
         (controller, handle)
@@ -188,9 +193,11 @@ impl<H: Host> Controller<H> {
         let mut progress: Option<Instant> = None;
         let mut look = Instant::now() + LOOK;
         while !stop.is_cancelled() {
+            self.heartbeat.stamp();
             let earliest = Instant::now() + SPACING;
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = sleep(BEAT) => {}
                 () = sleep_until(due) => {
                     progress = None;
                     due = self.pass_or_retry().await;
@@ -222,6 +229,7 @@ impl<H: Host> Controller<H> {
                 }
                 Some(end) = self.collections.join_next_with_id() => {
                     self.collected(end);
+                    due = due.min(earliest);
                 }
                 Some(end) = self.warm_up.task.join_next() => {
                     self.warm_up_over(end);

@@ -31,6 +31,7 @@ mod deletion;
 mod disk;
 mod network;
 mod trash;
+mod watchdog;
 
 /// A daemon on a simulated host, without its socket. Time is paused: what
 /// waits for a timer doesn't take time.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use banger_core::api::{Kind, Name};
-use banger_core::intent::{ImageDigest, Intents};
+use banger_core::intent::Intents;
 use banger_core::seam::{Host, StepError};
 use banger_core::trash::{self, Shelf, Trashed};
 
@@ -102,7 +102,7 @@ impl<H: Host> Controller<H> {
         let others = entries.iter().filter(|other| other.id != entry.id);
         let pinned = others.filter_map(Trashed::pins).any(|it| it == image);
         // What is being imported may turn out to be this very image.
-        if !pinned && !is_needed(image, intents) && self.importing.is_empty() {
+        if !pinned && !intents.needs(image) && self.importing.is_empty() {
             self.host.remove_image(image).await?;
         }
         Ok(())
@@ -149,6 +149,7 @@ impl<H: Host> Controller<H> {
             chosen.push(entry);
         }
         for entry in chosen {
+            self.heartbeat.stamp();
             let removed = self.remove_entry(entry, &entries, &state.intents).await;
             removed.map_err(|error| unreadable(&error))?;
         }
@@ -253,18 +254,6 @@ pub(super) fn kept(found: &Found, state: &State, running_ms: u64) -> Arc<BTreeMa
         return Arc::clone(&state.trash);
     }
     Arc::new(kept)
-}
-
-fn is_needed(digest: &ImageDigest, intents: &Intents) -> bool {
-    let by_vm = intents.vms.values().any(|vm| {
-        let applied = vm.applied.as_ref().map(|applied| &applied.image);
-        vm.image.as_ref() == Some(digest) || applied == Some(digest)
-    });
-    let by_image = intents.images.values().any(|image| {
-        let imported = image.imported.as_ref();
-        imported.is_some_and(|imported| imported.digest == *digest)
-    });
-    by_vm || by_image
 }
 
 fn shown(entry: &Trashed) -> String {

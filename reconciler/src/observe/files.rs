@@ -89,7 +89,7 @@ fn vm(layout: &Layout, uid: VmUid) -> VmFiles {
     }
 }
 
-fn file(path: &Path) -> Presence<OwnFile> {
+pub(super) fn file(path: &Path) -> Presence<OwnFile> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Presence::Present(OwnFile {
             length: found.len(),
@@ -103,7 +103,7 @@ fn file(path: &Path) -> Presence<OwnFile> {
 }
 
 /// A directory that isn't there is empty: it is made with its first entry.
-fn names(directory: &Path) -> Result<Vec<String>, String> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, String> {
     let told = |error: io::Error| format!("{}: {error}", directory.display());
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::io;
 
 use banger_core::api::status::VmHandles;
-use banger_core::inventory::{Scratch, VmDirectory};
+use banger_core::intent::ImageDigest;
+use banger_core::inventory::{Backing, Scratch, StoredImage, VmDirectory};
+use banger_core::observed::Presence;
 use banger_protocol::VmUid;
 
+use super::files;
 use crate::act::layout::Layout;
 use crate::image;
 
@@ -18,6 +21,8 @@ pub struct FileHoldings {
     pub directories: Result<BTreeMap<VmUid, VmDirectory>, String>,
     /// Abandoned import and removal directories.
     pub staging: Result<Vec<String>, String>,
+    /// The image store.
+    pub images: Result<BTreeMap<ImageDigest, StoredImage>, String>,
 }
 
 impl FileHoldings {
@@ -28,6 +33,7 @@ impl FileHoldings {
             directories: directories(layout),
             staging: image::abandoned(&images)
                 .map_err(|error| format!("{}: {error}", images.display())),
+            images: stored(layout),
         }
     }
 }
@@ -60,6 +66,23 @@ fn directories(layout: &Layout) -> Result<BTreeMap<VmUid, VmDirectory>, String> 
     Ok(directories)
 }
 
+fn stored(layout: &Layout) -> Result<BTreeMap<ImageDigest, StoredImage>, String> {
+    let digests = files::names(&layout.images())?.into_iter().map(ImageDigest);
+    let stored = digests.filter(Layout::is_digest).map(|digest| {
+        let rootfs = match files::file(&layout.rootfs(&digest)) {
+            Presence::Present(file) => Presence::Present(Backing {
+                device: file.device,
+                inode: file.inode,
+            }),
+            Presence::Absent => Presence::Absent,
+            Presence::Unknown(why) => Presence::Unknown(why),
+        };
+        let path = layout.image(&digest).display().to_string();
+        (digest, StoredImage { path, rootfs })
+    });
+    Ok(stored.collect())
+}
+
 fn scratch(layout: &Layout, uid: VmUid) -> Scratch {
     match std::fs::read(layout.handles(uid)) {
         Ok(bytes) => match serde_json::from_slice::<VmHandles>(&bytes) {
@@ -76,8 +99,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::fs::{self, File};
+    use std::os::unix::fs::MetadataExt;
 
+    use banger_core::intent::ImageDigest;
     use banger_core::inventory::Scratch;
+    use banger_core::observed::Presence;
     use banger_protocol::VmUid;
     use rustix::fs::{FlockOperation, flock};
 
@@ -123,6 +149,16 @@ mod tests {
         assert_eq!(handles.pid, Some(7));
         fs::write(layout.handles(uid), r#"{"pid": "#).unwrap();
         assert!(matches!(of(&layout), Scratch::Unreadable(_)));
+
+        let digest = ImageDigest("ab".repeat(32));
+        fs::create_dir_all(layout.image(&digest)).unwrap();
+        let stored = |layout: &Layout| FileHoldings::read(layout).images.unwrap();
+        assert_eq!(stored(&layout).len(), 1, "no digest, no image");
+        assert_eq!(stored(&layout)[&digest].rootfs, Presence::Absent);
+        fs::write(layout.rootfs(&digest), "").unwrap();
+        let found = stored(&layout)[&digest].rootfs.clone();
+        let inode = layout.rootfs(&digest).metadata().unwrap().ino();
+        assert_eq!(found.present().map(|file| file.inode), Some(inode));
 
         let staging = FileHoldings::read(&layout).staging.unwrap();
         assert_eq!(staging, [".import-dead", ".remove-x"]);

@@ -67,8 +67,8 @@ pub enum Request {
     /// What the host holds, object by object, against what is intended.
     /// Answers `Inventory`.
     Inventory {},
-    /// Removes what is banger's and what no intent knows. Answers `Collected`
-    /// once that is done.
+    /// Removes what is banger's and what no intent knows, and images that nothing
+    /// needs. Answers `Collected` once that is done.
     Collect {
         /// Only say what would go.
         dry_run: bool,

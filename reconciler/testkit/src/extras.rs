@@ -1,6 +1,7 @@
 //! What a host holds besides VMs: decoys that are somebody else's, and leftovers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use banger_core::inventory::{Holdings, Leftover, LookAlike, Object, Scratch};
 use banger_protocol::inventory::{Probe, Tap};
@@ -66,6 +67,8 @@ impl Extras {
             directories: Ok(BTreeMap::new()),
             staging: Ok(self.staging.iter().cloned().collect()),
             look_alikes: Ok(self.look_alikes.clone()),
+            images: Ok(BTreeMap::new()),
+            trash: Ok(Arc::default()),
         }
     }
 

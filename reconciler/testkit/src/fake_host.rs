@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_core::api::Quantity;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, Intents, VmIntent};
-use banger_core::inventory::{Holdings, Leftover};
+use banger_core::inventory::{Backing, Holdings, Leftover, StoredImage};
 use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step, wants_to_run};
 use banger_core::pressure::Room;
@@ -488,6 +488,36 @@ fn nothing_known(boot_id: String, why: &str) -> Observed {
     }
 }
 
+fn nothing_held(why: &str) -> Holdings {
+    let why = || why.to_owned();
+    Holdings {
+        inventory: Err(why()),
+        directories: Err(why()),
+        staging: Err(why()),
+        look_alikes: Err(why()),
+        images: Err(why()),
+        trash: Err(why()),
+    }
+}
+
+fn stored(digest: &ImageDigest) -> (ImageDigest, StoredImage) {
+    let image = StoredImage {
+        path: format!("/state/images/{}", digest.0),
+        rootfs: Presence::Present(backing(digest)),
+    };
+    (digest.clone(), image)
+}
+
+/// What a loop device over an image's root file system knows it by.
+pub(crate) fn backing(digest: &ImageDigest) -> Backing {
+    let mut hasher = DefaultHasher::new();
+    digest.hash(&mut hasher);
+    Backing {
+        device: 2,
+        inode: hasher.finish(),
+    }
+}
+
 /// The ballast takes its room from what is free, and gives it back.
 fn resize(room: &mut Room, ballast: Quantity) -> Result<(), StepError> {
     let all = room.free.bytes().saturating_add(room.ballast.bytes());
@@ -527,13 +557,7 @@ impl FakeHost {
         let boot_id = self.do_observe().boot_id;
         let state = self.state();
         if state.all_blind {
-            let why = || "injected: the probe failed".to_owned();
-            return Holdings {
-                inventory: Err(why()),
-                directories: Err(why()),
-                staging: Err(why()),
-                look_alikes: Err(why()),
-            };
+            return nothing_held("injected: the probe failed");
         }
         let mut holdings = state.extras.holdings(boot_id);
         if let Ok(inventory) = &mut holdings.inventory {
@@ -544,6 +568,11 @@ impl FakeHost {
         for (uid, vm) in &state.vms {
             vm.list(*uid, &mut holdings);
         }
+        holdings.images = match state.blind.contains(&Section::Images) {
+            true => Err("injected: Images can't be read".into()),
+            false => Ok(state.images.iter().map(stored).collect()),
+        };
+        holdings.trash = Ok(Arc::new(state.trash()));
         for (uid, scratch) in &state.extras.scratch {
             if let Ok(directories) = &mut holdings.directories
                 && let Some(directory) = directories.get_mut(uid)
@@ -557,12 +586,22 @@ impl FakeHost {
 
 impl Host for FakeHost {
     async fn holdings(&self) -> Holdings {
-        self.do_holdings()
+        let entered = self.faults.enter("listing", false);
+        let seen = self.do_holdings();
+        let left = entered.and_then(|when| self.faults.leave("listing", when));
+        match heard(left).await {
+            Ok(()) => seen,
+            Err(why) => nothing_held(&why),
+        }
     }
 
     async fn remove_leftover(&self, leftover: &Leftover) -> Result<(), StepError> {
-        self.state().extras.remove(leftover);
-        Ok(())
+        let name = "removing a leftover";
+        let removed = self.faults.enter(name, false).and_then(|when| {
+            self.state().extras.remove(leftover);
+            self.faults.leave(name, when)
+        });
+        heard(removed).await.map_err(StepError::transient)
     }
 
     async fn observe(&self, _vms: &[VmIntent]) -> Observed {

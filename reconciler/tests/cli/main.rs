@@ -18,3 +18,4 @@ mod usage;
 mod validate;
 mod vm;
 mod wait;
+mod watchdog;

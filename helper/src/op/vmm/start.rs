@@ -61,6 +61,7 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
     if let Some(running) = process::of(host, uid)? {
         return Ok(Outcome::Unchanged(Handle::Vmm(running)));
     }
+    host.programs_as_installed().await?;
     if let Some(old) = host.systemd.unit(&name).await? {
         if old.live() {
             return Err(Failure::later("unit", format!("{name} is {}", old.active)));

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::PREVENT_DELETION;
+
 /// The two kinds.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -135,4 +137,10 @@ pub struct Metadata {
         "properties" = {"banger.dev/prevent-deletion": {"enum": ["true", "false"]}}
     ))]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Whether an object with these annotations must stay (`banger.dev/prevent-deletion`).
+pub fn prevents_deletion(annotations: &BTreeMap<String, String>) -> bool {
+    let value = annotations.get(PREVENT_DELETION);
+    value.is_some_and(|value| value == "true")
 }

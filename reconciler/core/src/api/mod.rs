@@ -12,7 +12,7 @@ pub mod virtual_machine;
 pub use cidr::Cidr;
 pub use image::ImageSpec;
 pub use manifest::{Body, Manifest};
-pub use meta::{Kind, Metadata, Name};
+pub use meta::{Kind, Metadata, Name, prevents_deletion};
 pub use quantity::Quantity;
 pub use status::{Condition, ConditionStatus};
 pub use virtual_machine::VirtualMachineSpec;

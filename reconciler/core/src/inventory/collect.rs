@@ -1,4 +1,5 @@
-//! What `banger gc` removes: what is provably ours and no intent knows.
+//! What `banger gc` removes: what is provably ours and no intent knows, and
+//! images that nothing needs.
 //!
 //! An orphan is removed as a whole or not at all: where any of its sections
 //! could not be read, or its VMM runs and it wasn't named, all of it stays.
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::compare::{running, stale};
 use super::holdings::{Holdings, Leftover, known};
-use crate::intent::Intents;
+use super::images::{Doubt, unneeded};
+use crate::intent::{ImageDigest, Intents};
 use crate::plan::Step;
 
 /// How long the guest of a named orphan gets to stop by itself: the default of
@@ -24,6 +26,8 @@ pub struct Collection {
     pub orphans: BTreeMap<VmUid, Vec<Step>>,
     /// What is no VM's.
     pub leftovers: Vec<Leftover>,
+    /// Imported images that nothing needs.
+    pub images: Vec<ImageDigest>,
     /// What stays, and why.
     pub left: Vec<Left>,
     /// Why no orphan is removed at all: something of them could not be read.
@@ -88,6 +92,48 @@ pub fn collect(
             collection.leftovers.push(Leftover::Scratch(*uid));
         }
     }
+    orphans(intents, busy, holdings, named, &mut collection);
+    images(intents, busy, holdings, &mut collection);
+    collection
+}
+
+fn images(
+    intents: &Intents,
+    busy: &BTreeSet<VmUid>,
+    holdings: &Holdings,
+    collection: &mut Collection,
+) {
+    if let Err(why) = &holdings.images {
+        collection.left.push(Left {
+            what: "images".into(),
+            why: format!("they could not be looked at: {why}"),
+            remedy: Some("banger doctor".into()),
+        });
+    }
+    match unneeded(intents, busy, holdings) {
+        Ok(found) => {
+            let digests = found.into_iter().map(|(digest, _)| digest.clone());
+            collection.images.extend(digests);
+        }
+        Err(Doubt {
+            images,
+            why,
+            remedy,
+        }) => collection.left.push(Left {
+            what: format!("{images} {}", if images == 1 { "image" } else { "images" }),
+            why,
+            remedy,
+        }),
+    }
+}
+
+fn orphans(
+    intents: &Intents,
+    busy: &BTreeSet<VmUid>,
+    holdings: &Holdings,
+    named: &BTreeSet<VmUid>,
+    collection: &mut Collection,
+) {
     collection.blind = blind(holdings);
     if let Some(why) = &collection.blind {
         collection.left.push(Left {
@@ -95,7 +141,7 @@ pub fn collect(
             why: format!("not all of the host could be looked at: {why}"),
             remedy: Some("banger doctor".into()),
         });
-        return collection;
+        return;
     }
     let running = running(holdings);
     for uid in tagged(holdings) {
@@ -113,11 +159,10 @@ pub fn collect(
             collection.orphans.insert(uid, steps(uid, holdings, runs));
         }
     }
-    collection
 }
 
 /// The first section that an orphan may have something in and that could not be read.
-fn blind(holdings: &Holdings) -> Option<String> {
+pub(super) fn blind(holdings: &Holdings) -> Option<String> {
     let of_vms = [
         "kernel objects",
         "VMMs",
@@ -134,7 +179,7 @@ fn blind(holdings: &Holdings) -> Option<String> {
 }
 
 /// Every VM that anything carries the tag of.
-fn tagged(holdings: &Holdings) -> BTreeSet<VmUid> {
+pub(super) fn tagged(holdings: &Holdings) -> BTreeSet<VmUid> {
     let mut uids: BTreeSet<VmUid> = BTreeSet::new();
     if let Ok(inventory) = &holdings.inventory {
         uids.extend(known(&inventory.vmms).iter().map(|vmm| vmm.uid));

@@ -6,6 +6,7 @@ use banger_protocol::inventory::{DmPart, Probe, Process};
 use banger_protocol::{DiskRole, Inventory, VmUid};
 
 use super::holdings::{Holdings, Scratch, VmDirectory, known};
+use super::images::unneeded;
 use super::report::{InventoryReport, Item, Object, State};
 use crate::api::status::VmHandles;
 use crate::intent::{Intents, VmIntent};
@@ -40,6 +41,18 @@ pub fn compare(intents: &Intents, busy: &BTreeSet<VmUid>, holdings: &Holdings) -
     }
     for foreign in holdings.look_alikes.iter().flatten() {
         list.foreign(foreign.object, &foreign.name, &foreign.why);
+    }
+    // Where it can't be told which are unneeded, none is said to be.
+    for (_, image) in unneeded(intents, busy, holdings).unwrap_or_default() {
+        list.items.push(Item {
+            state: State::Unneeded,
+            object: Object::Image,
+            name: image.path.clone(),
+            uid: None,
+            vm: None,
+            why: "no document, no VM and nothing in the trash needs it".into(),
+            remedy: Some("banger gc".into()),
+        });
     }
     let mut items = list.items;
     items.sort_by(|a, b| {

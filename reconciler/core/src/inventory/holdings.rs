@@ -1,6 +1,7 @@
 //! Everything that the host holds, as it was read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use banger_protocol::inventory::Probe;
 use banger_protocol::{Inventory, VmUid};
@@ -8,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::report::Object;
 use crate::api::status::VmHandles;
+use crate::intent::ImageDigest;
+use crate::observed::Presence;
+use crate::trash::Trashed;
 
-/// The three lists that are compared with the intents; each known or not.
+/// The lists that are compared with the intents; each known or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holdings {
     /// What the kernel and systemd hold under banger's tags.
@@ -20,6 +24,29 @@ pub struct Holdings {
     pub staging: Result<Vec<String>, String>,
     /// What looks like banger's and carries no proof of it.
     pub look_alikes: Result<Vec<LookAlike>, String>,
+    /// The image store: every directory of it that is named by a digest.
+    pub images: Result<BTreeMap<ImageDigest, StoredImage>, String>,
+    /// What lies in the trash; read after `directories`, so that disks that
+    /// go there meanwhile are in one of the two.
+    pub trash: Result<Arc<Vec<Trashed>>, String>,
+}
+
+/// An imported image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Its directory.
+    pub path: String,
+    /// Its root file system.
+    pub rootfs: Presence<Backing>,
+}
+
+/// A file as a loop device over it knows it (loop(4)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backing {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
 }
 
 /// One VM's directory.
@@ -85,6 +112,8 @@ impl Holdings {
             ("VM directories", self.directories.as_ref().err()),
             ("image staging", self.staging.as_ref().err()),
             ("look-alikes", self.look_alikes.as_ref().err()),
+            ("images", self.images.as_ref().err()),
+            ("the trash", self.trash.as_ref().err()),
         ];
         for (section, why) in files {
             unknown.extend(why.map(|why| (section, why.clone())));

@@ -64,6 +64,9 @@ pub enum State {
     Unowned,
     /// A scratch file that says what isn't so. It is a hint only.
     Stale,
+    /// An import that nothing needs any more. No leak: images are kept until
+    /// somebody asks for them to go.
+    Unneeded,
     /// It looks like ours and isn't: left alone.
     Foreign,
     /// Something is being done for its VM right now.
@@ -92,6 +95,8 @@ pub enum Object {
     Scratch,
     /// An image that was not finished, or not wholly removed.
     Staging,
+    /// An imported image.
+    Image,
     /// The bridge.
     Bridge,
     /// The NAT table.
@@ -109,6 +114,7 @@ impl fmt::Display for Object {
             Self::Directory => "directory",
             Self::Scratch => "scratch file",
             Self::Staging => "half-made image",
+            Self::Image => "image",
             Self::Bridge => "bridge",
             Self::Nat => "NAT table",
         })

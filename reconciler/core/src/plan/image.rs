@@ -69,10 +69,7 @@ fn is_pinned(digest: &ImageDigest, observed: &Observed) -> Option<bool> {
 }
 
 fn is_needed(digest: &ImageDigest, going: &ImageIntent, intents: &Intents) -> bool {
-    let by_vm = intents.vms.values().any(|vm| {
-        let applied = vm.applied.as_ref().map(|applied| &applied.image);
-        vm.image.as_ref() == Some(digest) || applied == Some(digest)
-    });
+    let by_vm = intents.vms.values().any(|vm| vm.needs(digest));
     let by_image = intents.images.values().any(|image| {
         let has = image.imported.as_ref().map(|imported| &imported.digest);
         image.uid != going.uid && has == Some(digest)

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use banger_core::api::bounds::PREVENT_DELETION;
-use banger_core::api::status::Object;
-use banger_core::api::{Kind, Name};
+use banger_core::api::{Kind, Name, prevents_deletion};
 use clap::Args;
 
 use crate::cli::context::Context;
@@ -110,7 +109,7 @@ impl How {
             return Err(not_found(object));
         }
         if let Some(known) = &known
-            && is_protected(known)
+            && prevents_deletion(&known.metadata.annotations)
         {
             return Err(protected(object));
         }
@@ -137,12 +136,6 @@ impl How {
         }
         Ok(known.map(|object| object.metadata.uid))
     }
-}
-
-/// Whether its last good document forbids that it is deleted.
-fn is_protected(object: &Object) -> bool {
-    let annotation = object.metadata.annotations.get(PREVENT_DELETION);
-    annotation.is_some_and(|value| value == "true")
 }
 
 fn protected(object: &ObjectRef) -> Failure {

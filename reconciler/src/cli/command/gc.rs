@@ -1,4 +1,5 @@
-//! `banger gc`: removes what is banger's and what no intent knows.
+//! `banger gc`: removes what is banger's and what no intent knows, and images
+//! that nothing needs.
 
 use std::collections::BTreeSet;
 

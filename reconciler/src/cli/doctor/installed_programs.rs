@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use banger_protocol::Install;
+use banger_protocol::manifest::Manifest;
 
 use super::Check;
 use crate::cli::system::layout::{LIB_DIR, PROGRAMS};
-use crate::cli::system::manifest::{self, Manifest};
+use crate::cli::system::manifest;
 
 const INSTALL: &str = "`sudo banger system install` puts it back";
 /// The oldest Firecracker that banger was tried with.
@@ -34,7 +35,7 @@ pub(super) fn checks(install: Option<&Install>) -> Vec<Check> {
             "banger isn't installed on this host (`sudo banger system install`)",
         )];
     };
-    let manifest = Manifest::read(Path::new(manifest::PATH));
+    let manifest = manifest::read(Path::new(manifest::PATH));
     let mut checks = vec![
         judge(
             &read("firecracker", &install.firecracker, true),
@@ -111,9 +112,10 @@ fn older(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use banger_protocol::manifest::{Installed, Manifest};
+
     use super::super::Verdict;
     use super::{Reading, judge};
-    use crate::cli::system::manifest::{Installed, Manifest};
 
     fn reading() -> Reading {
         Reading {

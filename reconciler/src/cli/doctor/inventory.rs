@@ -54,6 +54,9 @@ fn render(report: &InventoryReport) -> String {
     if count(State::Stale) > 0 {
         let _ = write!(text, ", {} stale", count(State::Stale));
     }
+    if count(State::Unneeded) > 0 {
+        let _ = write!(text, ", {} unneeded", count(State::Unneeded));
+    }
     if count(State::Foreign) > 0 {
         let _ = write!(text, "; {} foreign, left alone", count(State::Foreign));
     }
@@ -67,6 +70,7 @@ fn line(text: &mut String, item: &Item) {
         State::Missing => (BAD, "missing"),
         State::Unowned => (WARN, "unowned"),
         State::Stale => (DIM, "stale"),
+        State::Unneeded => (DIM, "unneeded"),
         State::Foreign => (DIM, "foreign"),
         State::Changing => (GOOD, "changing"),
     };
@@ -106,6 +110,7 @@ mod tests {
         let report = InventoryReport {
             items: vec![
                 unowned,
+                item(State::Unneeded, Object::Image, "/state/images/ab"),
                 item(State::Foreign, Object::Dm, "banger-x"),
                 item(State::Owned, Object::Loop, "/dev/loop1"),
             ],
@@ -117,9 +122,10 @@ mod tests {
             text,
             "unowned  tap bgr9: so\n\
              \x20        `banger gc`\n\
+             unneeded image /state/images/ab: so\n\
              foreign  dm device banger-x: so\n\
              adopted 0/0 running VMs when the daemon started\n\
-             1 owned, 1 unowned, 0 missing; 1 foreign, left alone\n"
+             1 owned, 1 unowned, 0 missing, 1 unneeded; 1 foreign, left alone\n"
         );
         assert!(!report.is_exact());
     }

@@ -73,6 +73,7 @@ mod tests {
             ..InventoryReport::default()
         };
         assert_eq!(leftovers(&with(State::Foreign)).verdict, Verdict::Pass);
+        assert_eq!(leftovers(&with(State::Unneeded)).verdict, Verdict::Pass);
         assert_eq!(
             leftovers(&with(State::Owned)).message,
             "0 unowned, 0 missing"

@@ -7,13 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use banger_protocol::install;
+use banger_protocol::manifest::{Installed, Manifest};
 use clap::Args;
 use ipnet::Ipv4Net;
 
 use super::layout::{
     self, LIB_DIR, MODULES, MODULES_LOAD, PROGRAMS, RULES, SERVICES, SOCKETS, UNIT_DIR,
 };
-use super::manifest::{Installed, Manifest};
 use super::owner::Owner;
 use super::place::{self, Placed};
 use super::{manifest, metadata, preflight, program, require_root, units};

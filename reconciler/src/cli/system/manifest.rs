@@ -1,11 +1,10 @@
 //! `/usr/lib/banger/manifest.toml`: what `system install` put in place, program
-//! by program, so that `doctor` can tell whether it is still that.
+//! by program, so that `doctor` and the helper can tell whether it is still that.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use banger_protocol::manifest::Manifest;
 use sha2::{Digest as _, Sha256};
 
 use super::program::try_run;
@@ -13,29 +12,9 @@ use super::program::try_run;
 /// Where it stands, beside the programs.
 pub(in crate::cli) const PATH: &str = "/usr/lib/banger/manifest.toml";
 
-/// The manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::cli) struct Manifest {
-    /// By name.
-    pub(in crate::cli) programs: BTreeMap<String, Installed>,
-}
-
-/// One program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::cli) struct Installed {
-    /// Of its bytes, in hexadecimal.
-    pub(in crate::cli) sha256: String,
-    /// What it says of itself.
-    pub(in crate::cli) version: Option<String>,
-}
-
-impl Manifest {
-    /// The one in this file, where there is one that can be read.
-    pub(in crate::cli) fn read(path: &Path) -> Option<Self> {
-        toml::from_str(&std::fs::read_to_string(path).ok()?).ok()
-    }
+/// The manifest in this file, where there is one that can be read.
+pub(in crate::cli) fn read(path: &Path) -> Option<Manifest> {
+    toml::from_str(&std::fs::read_to_string(path).ok()?).ok()
 }
 
 /// In hexadecimal.

@@ -32,6 +32,25 @@ pub(in crate::cli) fn try_run(program: &str, arguments: &[&str]) -> Option<Strin
     run(program, arguments).ok()
 }
 
+/// The units of VMMs that run.
+///
+/// # Errors
+/// Where systemd doesn't tell.
+pub(super) fn running_vmms() -> Result<Vec<String>, Failure> {
+    let text = run(
+        "systemctl",
+        &[
+            "list-units",
+            "--plain",
+            "--no-legend",
+            "--state=active",
+            "banger-vm-*.service",
+        ],
+    )?;
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    Ok(text.lines().filter_map(first).collect())
+}
+
 /// Runs a program as an account, without root's groups. For what happens in
 /// that account's own home: root follows no link there.
 ///

@@ -5,7 +5,7 @@
 use banger_protocol::install;
 use clap::Args;
 
-use super::program::try_run;
+use super::program;
 use crate::cli::context::Context;
 use crate::cli::doctor::{Counts, Verdict, examine, render};
 use crate::cli::escape::escape_line;
@@ -29,19 +29,9 @@ impl Status {
             line("owner", &installed.owner)?;
             line("subnet", &installed.subnet.to_string())?;
             line("state", &installed.state_dir.display().to_string())?;
-            let running = try_run(
-                "systemctl",
-                &[
-                    "list-units",
-                    "--plain",
-                    "--no-legend",
-                    "--state=active",
-                    "banger-vm-*.service",
-                ],
-            );
-            let running = running.map_or_else(
-                || "systemd doesn't tell".to_owned(),
-                |units| units.lines().count().to_string(),
+            let running = program::running_vmms().map_or_else(
+                |_| "systemd doesn't tell".to_owned(),
+                |units| units.len().to_string(),
             );
             line("running VMMs", &running)?;
         }

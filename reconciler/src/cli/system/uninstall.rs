@@ -30,7 +30,7 @@ pub(in crate::cli) struct Uninstall {
 impl Uninstall {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         require_root("uninstall")?;
-        let running = running()?;
+        let running = program::running_vmms()?;
         if !running.is_empty() && !self.force {
             return Err(
                 Failure::new(Exit::Conflict, format!("{} VMs are running", running.len()))
@@ -92,20 +92,4 @@ fn disable(units: [&str; 2]) {
     for unit in units {
         program::try_run("systemctl", &["disable", "--quiet", "--now", unit]);
     }
-}
-
-/// The units of running VMs.
-fn running() -> Result<Vec<String>, Failure> {
-    let text = program::run(
-        "systemctl",
-        &[
-            "list-units",
-            "--plain",
-            "--no-legend",
-            "--state=active",
-            "banger-vm-*.service",
-        ],
-    )?;
-    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
-    Ok(text.lines().filter_map(first).collect())
 }

@@ -140,7 +140,8 @@ async fn what_no_intent_knows_is_collected_and_decoys_stay() {
     assert_eq!(report.count(State::Foreign), 4, "{report:#?}");
 
     let collected = daemon.handle.collect(Collect::default()).await.unwrap();
-    assert_eq!(collected.left, []);
+    // The image stays for as long as anything may need it.
+    assert_eq!(collected.left.len(), 1, "{collected:#?}");
     assert_eq!(collected.removed.len(), 2, "{collected:#?}");
     assert_eq!(daemon.host.trashed(uid), [DiskRole::Cow]);
     daemon
@@ -195,7 +196,7 @@ async fn only_orphans_can_be_named_and_nothing_goes_unseen() {
     assert!(!report.unknown.is_empty() && !report.is_exact());
     assert_eq!(report.items, [], "unknown is neither missing nor unowned");
     let collected = daemon.handle.collect(Collect::default()).await.unwrap();
-    assert_eq!((collected.removed.len(), collected.left.len()), (0, 1));
+    assert_eq!((collected.removed.len(), collected.left.len()), (0, 2));
     let refused = daemon.handle.collect(named(nobody)).await.unwrap_err();
     assert_eq!(refused.code, Code::Conflict);
 }
@@ -222,4 +223,103 @@ async fn a_dead_vmm_is_missing_until_it_is_back() {
         .await;
     assert!(daemon.handle.inventory().await.unwrap().is_exact());
     assert_ne!(daemon.host.do_holdings(), holdings);
+}
+
+/// The image's document as another file: its first import is nobody's then.
+async fn edit_the_image(daemon: &Daemon) {
+    daemon
+        .write("image.yaml", &IMAGE.replace("debian.ext4", "debian-2.ext4"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+fn images(holdings: &banger_core::inventory::Holdings) -> usize {
+    holdings.images.as_ref().unwrap().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_import_stays_until_gc_and_as_long_as_a_vm_may_need_it() {
+    let daemon = Daemon::start().await;
+    web(&daemon).await;
+    edit_the_image(&daemon).await;
+    assert_eq!(images(&daemon.host.do_holdings()), 2);
+    // The VM runs with the old one.
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!((collected.removed, collected.left), (vec![], vec![]));
+    // Its disks are in the trash, and come back with it.
+    daemon.remove("web.yaml").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!((collected.removed, collected.left), (vec![], vec![]));
+    daemon.write("web.yaml", &vm("web", "")).await;
+    daemon.ready("web").await;
+
+    // Another edit makes one that nobody needs.
+    daemon
+        .write("image.yaml", &IMAGE.replace("debian.ext4", "debian-3.ext4"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let report = daemon.handle.inventory().await.unwrap();
+    assert!(report.is_exact(), "it is no leak: {report:#?}");
+    let listed: Vec<_> = report
+        .items
+        .iter()
+        .filter(|it| it.state == State::Unneeded)
+        .map(|it| (it.object, it.remedy.as_deref()))
+        .collect();
+    assert_eq!(listed, [(Object::Image, Some("banger gc"))]);
+    let dry = Collect {
+        dry_run: true,
+        ..Collect::default()
+    };
+    let would = daemon.handle.collect(dry).await.unwrap();
+    assert_eq!((would.removed.len(), would.left.len()), (1, 0));
+    assert_eq!(images(&daemon.host.do_holdings()), 3);
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!(collected.removed, would.removed);
+    assert_eq!(images(&daemon.host.do_holdings()), 2);
+    assert_eq!(
+        daemon
+            .handle
+            .inventory()
+            .await
+            .unwrap()
+            .count(State::Unneeded),
+        0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_disk_of_nobody_knows_whom_keeps_the_images() {
+    let daemon = Daemon::start().await;
+    let uid = uid(&web(&daemon).await);
+    let daemon = lose_everything(daemon).await;
+    daemon.until("a pass", |_| true).await;
+    let collected = daemon.handle.collect(named(uid)).await.unwrap();
+    assert!(collected.removed.iter().all(|it| it.failed.is_none()));
+    assert_eq!(images(&daemon.host.do_holdings()), 1);
+    let kept = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!(kept.removed, []);
+    let remedy = kept.left[0].remedy.clone().unwrap();
+    let id = remedy.strip_prefix("banger trash empty ").unwrap();
+    daemon.handle.empty_trash(vec![id.into()]).await.unwrap();
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!((collected.removed.len(), collected.left.len()), (1, 0));
+    assert_eq!(images(&daemon.host.do_holdings()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_removed_is_said_and_tried_again() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    edit_the_image(&daemon).await;
+    daemon.host.add_fault(Fault {
+        call: daemon.host.calls(),
+        when: When::Before,
+    });
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert!(collected.removed[0].failed.is_some(), "{collected:#?}");
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    assert_eq!(collected.removed[0].failed, None);
+    assert_eq!(images(&daemon.host.do_holdings()), 1);
 }

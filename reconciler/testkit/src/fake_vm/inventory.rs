@@ -1,10 +1,11 @@
 //! What there is of one VM, object by object.
 
-use banger_core::inventory::{Holdings, Scratch, VmDirectory};
+use banger_core::inventory::{Backing, Holdings, Scratch, VmDirectory};
 use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Tap, Vmm};
-use banger_protocol::{DiskRole, VmUid};
+use banger_protocol::{DiskRole, LoopNumber, VmUid};
 
 use super::FakeVm;
+use crate::fake_host::backing;
 
 impl FakeVm {
     /// Adds all that there is of this VM.
@@ -33,22 +34,30 @@ impl FakeVm {
                 attached: true,
             });
         }
+        let own = |device: LoopNumber| Backing {
+            device: 1,
+            inode: u64::from(device.0),
+        };
+        let base = self.base.as_ref();
         let loops = [
             (
                 DiskRole::Base,
-                self.base.as_ref().map(|(device, _)| *device),
+                base.map(|(device, image)| (*device, backing(image))),
             ),
-            (DiskRole::Cow, self.cow),
-            (DiskRole::Work, self.work),
+            (DiskRole::Cow, self.cow.map(|device| (device, own(device)))),
+            (
+                DiskRole::Work,
+                self.work.map(|device| (device, own(device))),
+            ),
         ];
         if let Probe::Known(known) = &mut inventory.loops {
-            for (role, device) in loops {
-                known.extend(device.map(|device| Loop {
+            for (role, found) in loops {
+                known.extend(found.map(|(device, backing)| Loop {
                     device,
                     uid,
                     role,
-                    backing_device: 1,
-                    backing_inode: u64::from(device.0),
+                    backing_device: backing.device,
+                    backing_inode: backing.inode,
                 }));
             }
         }
