@@ -12,6 +12,8 @@ const SOON: Duration = Duration::from_secs(60);
 pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     let (uid, pid) = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
+    lab.vm("worker", "")?;
+    lab.delete("worker")?;
 
     let checks = lab.root("banger doctor -o json | tee /tmp/doctor.json")?;
     lab.root("jq -e '.counts.fail == 0' /tmp/doctor.json")
