@@ -89,6 +89,8 @@ impl SavedLab {
                 VMS.iter().try_for_each(|name| lab.ready(name))
             })?;
             stages.run("save the lab", || {
+                // QEMU can't load the state of a processor that was in a guest.
+                lab.root("pkill -STOP -x firecracker")?;
                 let _lock = cache.lock()?;
                 cache.make_entry("lab", &key, |entry| lab.host.save(entry))
             })?;
@@ -104,9 +106,11 @@ impl SavedLab {
     /// # Errors
     /// QEMU can't go on with it.
     pub fn resume(&self, name: &str, options: Options) -> Result<Lab> {
-        Ok(Lab {
+        let lab = Lab {
             host: TestHost::resume(&self.entry, name, options)?,
-        })
+        };
+        lab.root("pkill -CONT -x firecracker")?;
+        Ok(lab)
     }
 }
 
