@@ -27,6 +27,9 @@ const RECIPE: [&str; 3] = [
 /// The VMs of a saved lab, over the quick image, with nothing but the defaults.
 const VMS: [&str; 2] = ["web", "worker"];
 
+/// It is made anew so often when the host's own kernel died under it.
+const CRASH_RETRIES: u32 = 2;
+
 /// A saved lab in the cache.
 #[derive(Debug)]
 pub struct SavedLab {
@@ -65,7 +68,8 @@ impl SavedLab {
         }
         let key = Digest::of_parts(parts.iter().map(|(name, part)| (*name, part.as_slice())));
 
-        if !cache.entry("lab", &key).exists() {
+        let mut crashes = 0;
+        while !cache.entry("lab", &key).exists() {
             let options = Options {
                 payload: Some(payload.to_path_buf()),
                 // Tests run two hosts at a time, and two virtual processors of one
@@ -75,25 +79,20 @@ impl SavedLab {
                 ..Options::default()
             };
             let lab = Lab::among_decoys("saved", options)?;
-            stages.run("import the images", || {
-                for image in [QUICK, DEBIAN] {
-                    lab.declare_image(image)?;
-                    lab.image_ready(image)?;
+            match (fill(&lab, stages), lab.host.crashed()) {
+                (Ok(()), _) => stages.run("save the lab", || {
+                    // QEMU can't load the state of a processor that was in a guest.
+                    lab.root("pkill -STOP -x firecracker")?;
+                    let _lock = cache.lock()?;
+                    cache.make_entry("lab", &key, |entry| lab.host.save(entry))
+                })?,
+                (Err(_), Some(line)) if crashes < CRASH_RETRIES => {
+                    crashes += 1;
+                    println!("HOST CRASH {crashes} in the lab, again on a fresh host: {line}");
+                    continue;
                 }
-                Ok(())
-            })?;
-            stages.run("boot two VMs", || {
-                for name in VMS {
-                    lab.write_vm(&format!("{name}.yaml"), &Lab::document(name, ""))?;
-                }
-                VMS.iter().try_for_each(|name| lab.ready(name))
-            })?;
-            stages.run("save the lab", || {
-                // QEMU can't load the state of a processor that was in a guest.
-                lab.root("pkill -STOP -x firecracker")?;
-                let _lock = cache.lock()?;
-                cache.make_entry("lab", &key, |entry| lab.host.save(entry))
-            })?;
+                (Err(error), _) => return Err(error),
+            };
         }
         let entry = cache.entry("lab", &key);
         // Each is a gigabyte, and of no use once the payload is another one.
@@ -112,6 +111,23 @@ impl SavedLab {
         lab.root("pkill -CONT -x firecracker")?;
         Ok(lab)
     }
+}
+
+/// Images, and VMs that are Ready.
+fn fill(lab: &Lab, stages: Stages) -> Result<()> {
+    stages.run("import the images", || {
+        for image in [QUICK, DEBIAN] {
+            lab.declare_image(image)?;
+            lab.image_ready(image)?;
+        }
+        Ok(())
+    })?;
+    stages.run("boot two VMs", || {
+        for name in VMS {
+            lab.write_vm(&format!("{name}.yaml"), &Lab::document(name, ""))?;
+        }
+        VMS.iter().try_for_each(|name| lab.ready(name))
+    })
 }
 
 /// All files of a directory, sorted.
