@@ -4,10 +4,12 @@ use banger_protocol::install::{jail, socket};
 use serde_json::{Value, json};
 
 /// The kernel's command line. `reboot=k` makes a reboot end the VMM; the
-/// `i8042` words skip a probe of a keyboard that isn't there; `root` is only
-/// for an initrd of the owner's own, banger's knows its drives.
+/// `i8042` words skip a probe of a keyboard that isn't there, and
+/// `cryptomgr.notests` the self-tests of a crypto code that the host's kernel
+/// has tested, a tenth to a fifth of a kernel's start; `root` is only for an
+/// initrd of the owner's own, banger's knows its drives.
 const BOOT_ARGUMENTS: &str = "console=ttyS0 reboot=k panic=1 pci=off quiet \
-     i8042.noaux i8042.nokbd root=/dev/vda rw";
+     i8042.noaux i8042.nokbd cryptomgr.notests root=/dev/vda rw";
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

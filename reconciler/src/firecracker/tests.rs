@@ -75,7 +75,7 @@ async fn the_requests_that_make_a_machine() {
     insta::assert_snapshot!(asked.lock().unwrap().join("\n"), @r#"
     PUT /metrics {"metrics_path":"/s/metrics"}
     PUT /machine-config {"mem_size_mib":512,"smt":false,"track_dirty_pages":false,"vcpu_count":2}
-    PUT /boot-source {"boot_args":"console=ttyS0 reboot=k panic=1 pci=off quiet i8042.noaux i8042.nokbd root=/dev/vda rw","initrd_path":"/initrd","kernel_image_path":"/kernel"}
+    PUT /boot-source {"boot_args":"console=ttyS0 reboot=k panic=1 pci=off quiet i8042.noaux i8042.nokbd cryptomgr.notests root=/dev/vda rw","initrd_path":"/initrd","kernel_image_path":"/kernel"}
     PUT /drives/root {"cache_type":"Writeback","drive_id":"root","is_read_only":false,"is_root_device":false,"path_on_host":"/rootdrive"}
     PUT /drives/work {"cache_type":"Writeback","drive_id":"work","is_read_only":false,"is_root_device":false,"path_on_host":"/workdrive"}
     PUT /network-interfaces/eth0 {"guest_mac":"02:ba:ac:1e:00:08","host_dev_name":"bgr7","iface_id":"eth0"}
