@@ -8,11 +8,11 @@
 mod disks;
 mod draw;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Lab, Options, SavedLab, decoys, shell::quote};
+use crate::{Lab, Options, decoys, shell::quote};
 use draw::{Blow, Draw};
 
 /// How long the host may take to come to rest: two guests boot at once, under
@@ -30,6 +30,22 @@ pub struct Measure {
     pub seed: u64,
 }
 
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, cuts, seed } = self;
+        write!(f, "chaos ({kills} kills, {cuts} power cuts, seed {seed})")
+    }
+}
+
+/// What the host of a chaos needs: its disk must be true after a power cut.
+#[must_use]
+pub fn options() -> Options {
+    Options {
+        durable: true,
+        ..Options::default()
+    }
+}
+
 /// The VMs as the files say.
 struct Wanted {
     label: u32,
@@ -39,23 +55,13 @@ struct Wanted {
     markers: u32,
 }
 
-/// Runs it on a host of its own that goes on from a saved one. `say` gets a line
-/// per round.
+/// Runs it on a saved lab that was gone on with as [`options`] say. `say` gets a
+/// line per round.
 ///
 /// # Errors
 /// Something was lost, left over or didn't come to rest; or the host's own
 /// kernel died, which [`Lab::host`]'s `crashed` tells.
-pub fn run(
-    lab: &mut Option<Lab>,
-    saved: &SavedLab,
-    measure: Measure,
-    say: &dyn Fn(&str),
-) -> Result<()> {
-    let options = Options {
-        durable: true,
-        ..Options::default()
-    };
-    let lab = lab.insert(saved.resume("chaos", options)?);
+pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
     lab.owner("banger delete --yes vm/web vm/worker")?;
     let mut draw = Draw::new(measure);
     let mut wanted = Wanted {

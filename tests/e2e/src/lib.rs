@@ -36,6 +36,7 @@
 
 mod accel;
 mod artifacts;
+mod attempt;
 mod cache;
 pub mod chaos;
 mod console;
@@ -67,6 +68,7 @@ mod transfer;
 
 pub use accel::{Choice, choose};
 pub use artifacts::Artifacts;
+pub use attempt::attempt;
 pub use cache::{Cache, Lock};
 pub use deps::install as install_deps;
 pub use instance::{Instance, InstanceName, Options};

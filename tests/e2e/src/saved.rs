@@ -27,6 +27,9 @@ const RECIPE: [&str; 3] = [
 /// The VMs of a saved lab, over the quick image, with nothing but the defaults.
 const VMS: [&str; 2] = ["web", "worker"];
 
+/// The file that says how it looked.
+const STATE: &str = "state.txt";
+
 /// It is made anew so often when the host's own kernel died under it.
 const CRASH_RETRIES: u32 = 2;
 
@@ -34,6 +37,8 @@ const CRASH_RETRIES: u32 = 2;
 #[derive(Debug)]
 pub struct SavedLab {
     entry: PathBuf,
+    /// How it looked when it was saved; see [`Lab::state`].
+    pub state: String,
 }
 
 impl SavedLab {
@@ -79,12 +84,16 @@ impl SavedLab {
                 ..Options::default()
             };
             let lab = Lab::among_decoys("saved", options)?;
-            match (fill(&lab, stages), lab.host.crashed()) {
-                (Ok(()), _) => stages.run("save the lab", || {
+            let filled = fill(&lab, stages).and_then(|()| lab.state());
+            match (filled, lab.host.crashed()) {
+                (Ok(state), _) => stages.run("save the lab", || {
                     // QEMU can't load the state of a processor that was in a guest.
                     lab.root("pkill -STOP -x firecracker")?;
                     let _lock = cache.lock()?;
-                    cache.make_entry("lab", &key, |entry| lab.host.save(entry))
+                    cache.make_entry("lab", &key, |entry| {
+                        fs::write(entry.join(STATE), &state).context("cannot write the state")?;
+                        lab.host.save(entry)
+                    })
                 })?,
                 (Err(_), Some(line)) if crashes < CRASH_RETRIES => {
                     crashes += 1;
@@ -97,7 +106,8 @@ impl SavedLab {
         let entry = cache.entry("lab", &key);
         // Each is a gigabyte, and of no use once the payload is another one.
         cache.remove_others("lab", &entry);
-        Ok(Self { entry })
+        let state = fs::read_to_string(entry.join(STATE)).context("cannot read the state")?;
+        Ok(Self { entry, state })
     }
 
     /// The lab as it was saved, on a host of this name.

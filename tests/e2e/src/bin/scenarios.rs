@@ -1,4 +1,5 @@
-//! Runs the scenarios on the disposable host: all of them, or those that are named.
+//! Runs the scenarios on the disposable host, and a short chaos beside them: all
+//! of it, or what is named.
 
 use std::{
     panic::resume_unwind,
@@ -8,17 +9,24 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
-use banger_e2e::{Lab, Options, SavedLab, Scenario, Stages, decoys, payload, scenarios};
+use anyhow::Result;
+use banger_e2e::{
+    Lab, Options, SavedLab, Scenario, Stages, attempt, chaos, decoys, payload, scenarios,
+};
 use clap::Parser;
 
-/// A scenario runs again so often when the host's own kernel died under it.
-const CRASH_RETRIES: u32 = 2;
+/// Always the same sequence, so that a change of the code is what a change of
+/// the outcome comes from; `make chaos` and `make soak` draw others.
+const CHAOS: chaos::Measure = chaos::Measure {
+    kills: 10,
+    cuts: 1,
+    seed: 2,
+};
 
 /// Runs the end-to-end scenarios on the disposable host.
 #[derive(Parser)]
 struct Arguments {
-    /// Only scenarios whose name contains one of these.
+    /// Only those whose name contains one of these.
     names: Vec<String>,
     /// How many hosts run at once.
     #[arg(long, default_value_t = 2)]
@@ -28,21 +36,41 @@ struct Arguments {
     list: bool,
 }
 
+/// What a worker takes from the queue.
+enum Job {
+    /// It takes longest, on a host of its own: so it is the first.
+    Chaos,
+    Scenario(&'static Scenario),
+}
+
+impl Job {
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Chaos]
+            .into_iter()
+            .chain(scenarios::ALL.iter().map(Self::Scenario))
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Chaos => CHAOS.to_string(),
+            Self::Scenario(scenario) => scenario.name.to_owned(),
+        }
+    }
+
+    fn is_chosen(&self, names: &[String]) -> bool {
+        let own = self.name();
+        names.is_empty() || names.iter().any(|name| own.contains(name.as_str()))
+    }
+}
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let chosen: Vec<&Scenario> = scenarios::ALL
-        .iter()
-        .filter(|scenario| {
-            arguments.names.is_empty()
-                || arguments
-                    .names
-                    .iter()
-                    .any(|name| scenario.name.contains(name.as_str()))
-        })
+    let chosen: Vec<Job> = Job::all()
+        .filter(|job| job.is_chosen(&arguments.names))
         .collect();
     if arguments.list {
-        for scenario in &chosen {
-            println!("{}", scenario.name);
+        for job in &chosen {
+            println!("{}", job.name());
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -50,9 +78,14 @@ fn main() -> Result<ExitCode> {
     let saved = SavedLab::of(payload.path())?;
     let next = AtomicUsize::new(0);
     let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
-        let work = |worker| {
+        let work = |number| {
             let (chosen, next, saved) = (&chosen, &next, &saved);
-            scope.spawn(move || take_turns(chosen, next, saved, worker))
+            let worker = Worker {
+                saved,
+                number,
+                lab: None,
+            };
+            scope.spawn(move || take_turns(chosen, next, worker))
         };
         let workers: Vec<_> = (0..arguments.jobs).map(work).collect();
         let ended = workers.into_iter().map(|worker| match worker.join() {
@@ -81,79 +114,65 @@ struct Tally {
     failed: u32,
 }
 
-/// Takes the next scenario until there is none, on a host of its own.
-fn take_turns(
-    chosen: &[&Scenario],
-    next: &AtomicUsize,
-    saved: &SavedLab,
-    worker: usize,
-) -> Result<Tally> {
-    let mut lab = None;
+fn take_turns(chosen: &[Job], next: &AtomicUsize, mut worker: Worker<'_>) -> Result<Tally> {
     let mut tally = Tally::default();
-    while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+    while let Some(job) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
         let start = Instant::now();
-        let result = with_retries(&mut lab, saved, worker, scenario)?;
+        let result = worker.run(job)?;
         let seconds = start.elapsed().as_secs_f64();
         match result {
             Ok(()) => {
                 tally.passed += 1;
-                println!("PASS [{seconds:6.1} s] {}", scenario.name);
+                println!("PASS [{seconds:6.1} s] {}", job.name());
             }
             Err(error) => {
                 tally.failed += 1;
                 // Not `{:?}`: that adds a backtrace, and hides the story.
-                println!("FAIL [{seconds:6.1} s] {}\n{error:#}", scenario.name);
+                println!("FAIL [{seconds:6.1} s] {}\n{error:#}", job.name());
             }
         }
     }
     Ok(tally)
 }
 
-/// A lab, and how it looked when it was new.
-struct Fresh {
-    lab: Lab,
-    state: String,
+/// One host after another.
+struct Worker<'a> {
+    saved: &'a SavedLab,
+    number: usize,
+    /// A lab that is as it was saved.
+    lab: Option<Lab>,
 }
 
-impl Fresh {
-    fn resume(saved: &SavedLab, worker: usize) -> Result<Self> {
-        let lab = saved.resume(&format!("scenarios-{worker}"), Options::default())?;
-        let state = lab.state()?;
-        Ok(Self { lab, state })
-    }
-}
-
-/// The inner result is the scenario's; the outer one says that no host can be had.
-fn with_retries(
-    fresh: &mut Option<Fresh>,
-    saved: &SavedLab,
-    worker: usize,
-    scenario: &Scenario,
-) -> Result<Result<()>> {
-    for crashes in 1.. {
-        // Whoever comes next gets the lab if it is as it was, else another one.
-        let mut here = match fresh.take() {
-            Some(here) => here,
-            None => Fresh::resume(saved, worker)?,
-        };
-        // What isn't banger's survives each of them.
-        let result = (scenario.run)(&mut here.lab).and_then(|()| decoys::untouched(&here.lab.host));
-        let Err(error) = result else {
-            if here.lab.state().is_ok_and(|state| state == here.state) {
-                *fresh = Some(here);
-            }
-            return Ok(Ok(()));
-        };
-        match here.lab.host.crashed() {
-            Some(line) if crashes <= CRASH_RETRIES => println!(
-                "HOST CRASH {crashes} in {}, again on a fresh host: {line}",
-                scenario.name
-            ),
-            Some(line) => {
-                return Ok(Err(error).context(format!("the host's kernel died again: {line}")));
-            }
-            None => return Ok(Err(error)),
+impl Worker<'_> {
+    /// The inner result is the job's; the outer one says that no host can be had.
+    fn run(&mut self, job: &Job) -> Result<Result<()>> {
+        match job {
+            Job::Chaos => self.chaos(),
+            Job::Scenario(scenario) => self.scenario(scenario),
         }
     }
-    unreachable!("the last attempt returns")
+
+    fn chaos(&self) -> Result<Result<()>> {
+        let start = Instant::now();
+        let say = |line: &str| println!("    {:7.1} s {line}", start.elapsed().as_secs_f64());
+        let fresh = || self.saved.resume("scenarios-chaos", chaos::options());
+        let test = |lab: &mut Lab| chaos::run(lab, CHAOS, &say);
+        Ok(attempt(&CHAOS.to_string(), None, &fresh, &test)?.0)
+    }
+
+    fn scenario(&mut self, scenario: &Scenario) -> Result<Result<()>> {
+        let name = format!("scenarios-{}", self.number);
+        let fresh = || self.saved.resume(&name, Options::default());
+        let test = |lab: &mut Lab| {
+            (scenario.run)(lab)?;
+            // What isn't banger's survives each of them.
+            decoys::untouched(&lab.host)
+        };
+        let (result, lab) = attempt(scenario.name, self.lab.take(), &fresh, &test)?;
+        // Whoever comes next gets the lab if it is as it was, else another one.
+        if result.is_ok() && lab.state().is_ok_and(|state| state == self.saved.state) {
+            self.lab = Some(lab);
+        }
+        Ok(result)
+    }
 }

@@ -6,12 +6,14 @@ use crate::Lab;
 
 /// Stops the VMs and checks their file systems and the database.
 pub(super) fn are_clean(lab: &Lab, uids: &(String, String)) -> Result<()> {
+    let digest = lab.field("a", ".status.imageDigest")?;
+    let image = digest.trim_start_matches("sha256:");
     lab.owner("banger vm stop a && banger vm stop b")?;
     let state = "/var/lib/banger";
     lab.root(&format!("e2fsck -fn {state}/vms/{}/work.ext4", uids.0))
         .context("a's work disk")?;
     for uid in [&uids.0, &uids.1] {
-        root(lab, state, uid).with_context(|| format!("the root disk of {uid}"))?;
+        root(lab, state, uid, image).with_context(|| format!("the root disk of {uid}"))?;
     }
     let integrity = lab.owner(&format!(
         "sqlite3 {state}/banger.db 'PRAGMA integrity_check'"
@@ -22,10 +24,10 @@ pub(super) fn are_clean(lab: &Lab, uids: &(String, String)) -> Result<()> {
 
 /// A root disk put together as the helper does it, over read-only loops, so
 /// that the check changes nothing.
-fn root(lab: &Lab, state: &str, uid: &str) -> Result<()> {
+fn root(lab: &Lab, state: &str, uid: &str, image: &str) -> Result<()> {
     lab.root(&format!(
         "set -e; cow={state}/vms/{uid}/root.cow; size=$(( 2 * 1024 * 1024 * 1024 / 512 )); \
-         image=$(ls -d {state}/images/*/ | head -n 1)rootfs.ext4; \
+         image={state}/images/{image}/rootfs.ext4; \
          cp --sparse=always $cow /srv/check.cow; \
          base=$(losetup -f --show -r $image); cow=$(losetup -f --show /srv/check.cow); \
          have=$(blockdev --getsz $base); \
