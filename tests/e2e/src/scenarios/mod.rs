@@ -23,6 +23,7 @@ mod hardening;
 mod leftovers;
 mod network;
 mod power;
+mod promises;
 mod system;
 
 use anyhow::Result;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::lab::Lab;
 
-const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 http://198.51.100.2/";
+pub(super) const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 http://198.51.100.2/";
 
 pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
@@ -53,9 +53,9 @@ pub(super) fn guests_and_nat(lab: &mut Lab) -> Result<()> {
 }
 
 /// Beyond the host, too, but in another network than `FETCH`.
-const ELSEWHERE: &str = "curl -s --connect-timeout 4 --max-time 20 http://203.0.113.2/";
+pub(super) const ELSEWHERE: &str = "curl -s --connect-timeout 4 --max-time 20 http://203.0.113.2/";
 /// A server in the fake internet's second network, and one of the host's own.
-const SERVERS: &str = "\
+pub(super) const SERVERS: &str = "\
     ip -n internet address replace 203.0.113.2/24 dev lo; ip -n internet link set lo up; \
     ip netns exec internet busybox httpd -p 203.0.113.2:80 -h /srv/internet || true; \
     busybox httpd -p 0.0.0.0:8099 -h /srv/internet || true";
@@ -153,6 +153,15 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// A guest's server at port 5300 that says what it was told, and the host's
+/// question to it by the published port 5353.
+pub(super) const UDP_ECHO: &str = "setsid perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", \
+    LocalPort => 5300) or die; while ($s->recv($d, 1500)) { $s->send(\"got $d\") }' \
+    >/dev/null 2>&1 </dev/null &";
+pub(super) const UDP_ASK: &str = "timeout 10 perl -MIO::Socket::INET -e '\
+    $s = IO::Socket::INET->new(Proto => \"udp\", PeerAddr => \"127.0.0.1:5353\") or die; \
+    $s->send(\"ping\"); $s->recv($d, 1500); exit($d ne \"got ping\")'";
+
 pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     // Firewalls change without a word to the daemon.
     lab.look_often()?;
@@ -161,17 +170,10 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         "network: {ports: [{host: 5353, guest: 5300, protocol: udp}]}",
     )?;
     lab.owner("banger wait --for=condition=NetworkReady vm/web --timeout 120s")?;
-    lab.guest(
-        "web",
-        "setsid perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", \
-         LocalPort => 5300) or die; while ($s->recv($d, 1500)) { $s->send(\"got $d\") }' \
-         >/dev/null 2>&1 </dev/null &",
-    )?;
+    lab.guest("web", UDP_ECHO)?;
     lab.until(
         "the guest answers at the published port",
-        "timeout 10 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => \"udp\", \
-         PeerAddr => \"127.0.0.1:5353\") or die; $s->send(\"ping\"); $s->recv($d, 1500); \
-         exit($d ne \"got ping\")'",
+        UDP_ASK,
         Duration::from_secs(30),
     )?;
 
