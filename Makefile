@@ -1,6 +1,6 @@
 # Every target calls one program; see CONTRIBUTING.md.
 BUILT := $(or $(CARGO_TARGET_DIR),target)
-.PHONY: help demo test build lint smoke chaos soak bench bench-taps host-up host-shell host-down install
+.PHONY: help demo test build lint smoke chaos soak fuzz bench bench-taps host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -28,6 +28,9 @@ chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
 soak: ## hours of it: 100 kills and 10 power cuts
 	BANGER_SOAK_STEPS=1000000 cargo test -q --workspace --test machine
 	cargo run -q --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
+
+fuzz: ## the helper's frames for ten minutes: make fuzz SECONDS=…
+	FUZZ_FOUND=$(BUILT)/fuzz/found helper/fuzz/run frame -max_total_time=$(or $(SECONDS),600)
 
 bench: ## `banger diff` over 1,000 VMs on the simulated host
 	cargo build -q --release $(addprefix --bin ,banger bangerd bench_diff)
