@@ -17,6 +17,7 @@ pub mod helper_client;
 pub mod image;
 pub mod net;
 pub mod observe;
+pub mod sandbox;
 pub mod server;
 pub mod source;
 pub mod store;

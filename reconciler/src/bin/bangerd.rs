@@ -1,18 +1,18 @@
 //! `bangerd`, the daemon. Arguments and wiring only.
 
-use std::fs::DirBuilder;
 use std::io::IsTerminal;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use banger::act::files::private_directory;
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
 use banger::controller::{BootClock, Controller, Published, Settings};
 use banger::net::dns;
+use banger::sandbox::{self, Landlock};
 use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
 use banger_core::admit::Rules;
@@ -34,6 +34,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long a step may go on once the daemon is to stop; systemd waits longer.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// The owner's key for `banger vm ssh`, below the home.
+const OWNERS_STATE: &str = ".local/state/banger";
 /// Slots of the simulated host.
 const SIMULATED_SLOTS: u16 = 16_000;
 
@@ -61,8 +63,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_where_it_is_read();
-    let runtime = tokio::runtime::Runtime::new().context("the runtime can't start");
-    match runtime.and_then(|runtime| runtime.block_on(start(arguments))) {
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -89,24 +90,101 @@ fn log_to_where_it_is_read() {
     }
 }
 
-async fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let home = home()?;
-    let config_dir = match &arguments.config_dir {
-        Some(directory) => std::path::absolute(directory)?,
-        None => home.join(".config/banger"),
-    };
-    let config = read_config(&config_dir, &home)?;
-    if arguments.sim {
+/// The threads of the runtime take the sandbox over from this one.
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let settled = Settled::of(arguments)?;
+    let landlock = settled.rules().enforce();
+    landlock.log();
+    let runtime = tokio::runtime::Runtime::new().context("the runtime can't start")?;
+    runtime.block_on(start(settled, landlock))
+}
+
+/// What arguments, configuration and installation come to.
+struct Settled {
+    config: Config,
+    home: PathBuf,
+    /// Absolute, and there.
+    state_dir: PathBuf,
+    /// Absolute; none where systemd passes it.
+    socket: Option<PathBuf>,
+    /// None on a simulated host.
+    installed: Option<Install>,
+}
+
+impl Settled {
+    fn of(arguments: Arguments) -> anyhow::Result<Self> {
+        let home = home()?;
+        let config_dir = match &arguments.config_dir {
+            Some(directory) => std::path::absolute(directory)?,
+            None => home.join(".config/banger"),
+        };
+        let config = read_config(&config_dir, &home)?;
+        let installed = match arguments.sim {
+            true => None,
+            false => Some(read_install(&arguments.install)?),
+        };
+        if let (Some(wanted), Some(installed)) = (config.network.subnet, &installed)
+            && wanted != installed.subnet
+        {
+            bail!(
+                "network.subnet is {wanted}, but banger was installed with {}: another part of it \
+                 is not supported yet. Take the line out of config.toml, or run `banger system \
+                 install` with that subnet",
+                installed.subnet
+            );
+        }
+        let state_dir = match (arguments.state_dir, &installed) {
+            (Some(directory), _) => std::path::absolute(directory)?,
+            (None, Some(installed)) => installed.state_dir.clone(),
+            (None, None) => home.join(".local/state/banger/sim"),
+        };
+        private_directory(&state_dir)
+            .with_context(|| format!("can't make the state directory {}", state_dir.display()))?;
+        let socket = arguments.socket.map(std::path::absolute).transpose()?;
+        Ok(Self {
+            config,
+            home,
+            state_dir,
+            socket,
+            installed,
+        })
+    }
+
+    /// What the daemon writes, here and with these settings.
+    fn rules(&self) -> sandbox::Rules {
+        let mut rules = sandbox::Rules {
+            writable: vec![self.state_dir.clone()],
+            sockets: Vec::new(),
+        };
+        if self.installed.is_some() {
+            let own = self.home.join(OWNERS_STATE);
+            // A rule is for what is there. Where the unit made the home read-only
+            // the first VM says what is missing.
+            let _ = private_directory(&own);
+            rules.writable.extend([own, install::RUNTIME_DIR.into()]);
+        }
+        let beside = self.socket.as_deref().and_then(Path::parent);
+        rules.sockets.extend(beside.map(Path::to_owned));
+        rules
+    }
+}
+
+async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
+    let Settled {
+        config,
+        home,
+        state_dir,
+        socket,
+        installed,
+    } = settled;
+    let Some(installed) = installed else {
         let default: Ipv4Net = "172.30.0.0/16".parse().context("the default subnet")?;
         let subnet = config.network.subnet.unwrap_or(default);
-        let state_dir = match &arguments.state_dir {
-            Some(directory) => directory.clone(),
-            None => home.join(".local/state/banger/sim"),
-        };
         let host = Arc::new(FakeHost::new());
         let identity = Identity {
             simulated: true,
             helper: Arc::new(|| Box::pin(async { Ok("none: the host is simulated".into()) })),
+            landlock,
         };
         let daemon = Daemon {
             rules: rules(&config, subnet, SIMULATED_SLOTS),
@@ -114,25 +192,10 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
             state_dir,
             config,
             home,
-            socket: arguments.socket,
+            socket,
             identity,
         };
         return daemon.run(host).await;
-    }
-    let installed = read_install(&arguments.install)?;
-    if let Some(wanted) = config.network.subnet
-        && wanted != installed.subnet
-    {
-        bail!(
-            "network.subnet is {wanted}, but banger was installed with {}: another part of it is \
-             not supported yet. Take the line out of config.toml, or run `banger system install` \
-             with that subnet",
-            installed.subnet
-        );
-    }
-    let state_dir = match &arguments.state_dir {
-        Some(directory) => directory.clone(),
-        None => installed.state_dir.clone(),
     };
     let rules = rules(&config, installed.subnet, installed.slots);
     let mut options = RealHostOptions::installed(installed.clone(), home.clone());
@@ -155,6 +218,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let identity = Identity {
         simulated: false,
         helper: Arc::new(helper),
+        landlock,
     };
     let wanted = config.dns.clone();
     let names = move |published| {
@@ -171,7 +235,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         state_dir,
         config,
         home,
-        socket: arguments.socket,
+        socket,
         identity,
     };
     daemon.run(host).await
@@ -194,12 +258,7 @@ struct Daemon {
 
 impl Daemon {
     async fn run<H: Host>(self, host: Arc<H>) -> anyhow::Result<()> {
-        let state_dir = std::path::absolute(&self.state_dir)?;
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder
-            .create(&state_dir)
-            .with_context(|| format!("can't make the state directory {}", state_dir.display()))?;
+        let state_dir = self.state_dir;
         // The lock comes before the socket: whoever holds it owns both.
         let (store, loaded) = Store::open(&state_dir)?;
         let socket = match &self.socket {

@@ -12,6 +12,7 @@ use banger_core::problem::Problem;
 use banger_protocol::VmUid;
 
 use super::{CallError, Connection};
+use crate::sandbox::Landlock;
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::{Admitted, Collected, Event, TrashItem};
 use crate::wire::{Request, Response};
@@ -30,6 +31,8 @@ pub struct Versions {
     pub helper: Result<String, String>,
     /// Whether the daemon runs on the simulated host.
     pub simulated: bool,
+    /// What confines the daemon, where it tells.
+    pub landlock: Option<Landlock>,
 }
 
 /// Objects and the documents that are not accepted.
@@ -79,10 +82,12 @@ impl Daemon {
                 daemon,
                 helper,
                 simulated,
+                landlock,
             } => Ok(Versions {
                 daemon,
                 helper,
                 simulated,
+                landlock,
             }),
             other => Err(out_of_place(&other)),
         }

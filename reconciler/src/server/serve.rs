@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::listen::Socket;
 use super::session::Session;
 use crate::controller::Handle;
+use crate::sandbox::Landlock;
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 128;
@@ -26,6 +27,8 @@ pub struct Identity {
     pub simulated: bool,
     /// The helper's protocol, or why it can't be told.
     pub helper: Arc<AskHelper>,
+    /// What confines this daemon.
+    pub landlock: Landlock,
 }
 
 impl fmt::Debug for Identity {

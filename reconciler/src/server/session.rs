@@ -61,6 +61,7 @@ impl Session {
                 daemon: env!("CARGO_PKG_VERSION").into(),
                 helper: (self.identity.helper)().await,
                 simulated: self.identity.simulated,
+                landlock: Some(self.identity.landlock.clone()),
             }),
             Request::List { kind, name } => self.list(kind, name).await,
             Request::Diff { overlay } => self.handle.diff(overlay).await.map(|report| {

@@ -22,6 +22,7 @@ use super::frame::{self, FrameError};
 use super::{Identity, Socket, serve};
 use crate::client::{CallError, Daemon};
 use crate::controller::{BootClock, Controller, Settings};
+use crate::sandbox::Landlock;
 use crate::store::Store;
 use crate::wire::request::Power;
 use crate::wire::response::{Code, Response};
@@ -77,6 +78,7 @@ impl Running {
         let identity = Identity {
             simulated: true,
             helper: Arc::new(|| Box::pin(async { Err("there is none".into()) })),
+            landlock: Landlock::Full { abi: 6 },
         };
         let stop = CancellationToken::new();
         let tasks = vec![
@@ -130,6 +132,7 @@ async fn a_client_gets_through_a_vms_life() {
             let version = daemon.version().unwrap();
             assert!(version.simulated);
             assert_eq!(version.helper, Err("there is none".into()));
+            assert_eq!(version.landlock, Some(Landlock::Full { abi: 6 }));
             let missing = daemon.one(Kind::VirtualMachine, &web()).unwrap_err();
             assert_eq!(code(missing), Code::NotFound);
 

@@ -60,6 +60,10 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Loaded), OpenError> {
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     let explain = |source| explain(path, source);
     let connection = Connection::open(path).map_err(explain)?;
+    // What SQLite sorts would be below /var/tmp otherwise, which the daemon can't write.
+    connection
+        .pragma_update(None, "temp_store", "MEMORY")
+        .map_err(explain)?;
     known_version(&connection, path)?;
     let check: String = connection
         .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))

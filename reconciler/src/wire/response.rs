@@ -10,6 +10,8 @@ use banger_protocol::{DiskRole, VmUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::Landlock;
+
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
@@ -26,6 +28,9 @@ pub enum Response {
         helper: Result<String, String>,
         /// Whether this daemon runs on the simulated host.
         simulated: bool,
+        /// What confines this daemon. None from one that is older than the field.
+        #[serde(default)]
+        landlock: Option<Landlock>,
     },
     /// To `List` and `Watch`: all that match, by name.
     Objects {

@@ -75,6 +75,7 @@ fn every_check_has_a_verdict_and_the_exit_code_follows() {
         "KSM",
         "swap",
         "limits",
+        "Landlock",
         "names of VMs",
     ] {
         verdict(&checks, name);

@@ -13,6 +13,7 @@ mod failures;
 mod get;
 mod objects;
 mod rename;
+mod sandbox;
 mod trash;
 mod usage;
 mod validate;

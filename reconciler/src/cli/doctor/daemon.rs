@@ -1,7 +1,7 @@
 //! The daemon and the helper, as the daemon sees it: both answer, and all are
-//! of one version.
+//! of one version; and what the kernel lets the daemon do.
 
-use super::Check;
+use super::{Check, landlock};
 use crate::cli::context::Context;
 use crate::client::CallError;
 use crate::client::call::Versions;
@@ -60,7 +60,7 @@ fn judge(answer: &Result<Versions, CallError>, installed: bool, own: &str) -> Ve
             "`sudo systemctl start banger-helper.socket`; `journalctl -u banger-helper` says more",
         ),
     };
-    vec![daemon, helper]
+    vec![daemon, helper, landlock::judge(versions.landlock.as_ref())]
 }
 
 #[cfg(test)]
@@ -69,6 +69,7 @@ mod tests {
     use super::judge;
     use crate::client::CallError;
     use crate::client::call::Versions;
+    use crate::sandbox::Landlock;
 
     fn verdicts(answer: Result<Versions, CallError>, installed: bool) -> Vec<Verdict> {
         let checks = judge(&answer, installed, "0.1.0");
@@ -81,12 +82,15 @@ mod tests {
             daemon: daemon.into(),
             helper,
             simulated: false,
+            landlock: Some(Landlock::Full { abi: 6 }),
         };
         let good = || Ok("1.0".to_owned());
-        assert_eq!(verdicts(Ok(versions("0.1.0", good())), true), [Pass, Pass]);
-        assert_eq!(verdicts(Ok(versions("0.0.9", good())), true), [Warn, Pass]);
+        assert_eq!(verdicts(Ok(versions("0.1.0", good())), true), [Pass; 3]);
+        let told = verdicts(Ok(versions("0.0.9", good())), true);
+        assert_eq!(told, [Warn, Pass, Pass]);
         let dead = Err("no socket".to_owned());
-        assert_eq!(verdicts(Ok(versions("0.1.0", dead)), true), [Pass, Fail]);
+        let told = verdicts(Ok(versions("0.1.0", dead)), true);
+        assert_eq!(told, [Pass, Fail, Pass]);
         let none = || Err(CallError::NoSocket("/s".into()));
         assert_eq!(verdicts(none(), false), [Skip]);
         assert_eq!(verdicts(none(), true), [Fail]);

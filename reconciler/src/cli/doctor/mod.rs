@@ -23,6 +23,7 @@ mod installed_programs;
 mod inventory;
 mod isolation;
 mod kvm;
+mod landlock;
 mod leftovers;
 mod limits;
 mod microvm;

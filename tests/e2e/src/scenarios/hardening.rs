@@ -70,7 +70,44 @@ pub(super) fn sandboxes(lab: &mut Lab) -> Result<()> {
         println!("{}", line.trim());
     }
     forbidden(lab, "bangerd", DAEMON)?;
-    forbidden(lab, "banger-helper", HELPER)
+    forbidden(lab, "banger-helper", HELPER)?;
+    landlock(lab)
+}
+
+/// What bangerd may not write even without its unit, where the owner may.
+/// The daemon's database is a link that somebody planted: into its own
+/// directory, where it is followed, and to what sshd runs at each login.
+fn landlock(lab: &Lab) -> Result<()> {
+    let lsm = lab.root("cat /sys/kernel/security/lsm")?;
+    ensure!(lsm.contains("landlock"), "this kernel has only {lsm}");
+    // As far as Linux 6.1 goes; fully, once the host's kernel is a newer one.
+    lab.root("journalctl -u bangerd LANDLOCK=partial LANDLOCK=full -o cat | grep -q 'confines'")?;
+    lab.owner(
+        "banger doctor -o json | \
+         jq -e '.checks[] | select(.name == \"Landlock\") | .verdict == \"pass\"'",
+    )?;
+    let run = |link: &str| {
+        format!(
+            "rm -rf /tmp/probe && mkdir -p /tmp/probe/state /tmp/probe/config/vms \
+             /tmp/probe/config/images ~/.ssh && touch ~/.ssh/probe && rm ~/.ssh/probe && \
+             ln -s {link} /tmp/probe/state/banger.db && \
+             timeout --preserve-status 5 /usr/lib/banger/bangerd --sim --state-dir /tmp/probe/state \
+             --config-dir /tmp/probe/config --socket /tmp/probe/sock"
+        )
+    };
+    let well = lab.ask(&run("/tmp/probe/state/other.db"))?;
+    ensure!(
+        well.status == 0,
+        "bangerd doesn't run without its unit: {well:?}"
+    );
+    lab.owner("ls /tmp/probe/state/other.db")?;
+    let kept = lab.ask(&run("~/.ssh/rc"))?;
+    lab.owner("rm -rf /tmp/probe; ! ls ~/.ssh/rc 2>/dev/null && (rmdir ~/.ssh 2>/dev/null; true)")?;
+    ensure!(
+        kept.status == 1 && format!("{kept:?}").contains("banger.db"),
+        "bangerd writes where the owner may and it may not: {kept:?}"
+    );
+    Ok(())
 }
 
 /// Runs each line in the unit's own sandbox, where it must fail, and not for
