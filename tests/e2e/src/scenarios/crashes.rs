@@ -41,6 +41,39 @@ pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// It stands still: the watchdog ends it, though it doesn't take the signal
+/// that asks it to, and the next one takes the VMs over.
+pub(super) fn hung(lab: &mut Lab) -> Result<()> {
+    // WatchdogSec= and then TimeoutStopSec=, and a little.
+    const REPLACED: Duration = Duration::from_secs(150);
+    lab.vm("web", "")?;
+    lab.vm("worker", "")?;
+    let pids = (lab.pid("web")?, lab.pid("worker")?);
+    let hung = lab.root("systemctl show -P MainPID bangerd")?;
+    let hung = hung.trim();
+    lab.root(&format!("kill -STOP {hung}"))?;
+    lab.until(
+        "a new bangerd",
+        &format!(
+            "[ \"$(systemctl show -P MainPID bangerd)\" != {hung} ] && systemctl -q is-active bangerd"
+        ),
+        REPLACED,
+    )?;
+    lab.root(&format!("! kill -0 {hung} 2>/dev/null"))?;
+    lab.root("journalctl -u bangerd -o cat | grep -i 'watchdog timeout'")?;
+    lab.ready("web")?;
+    lab.ready("worker")?;
+    ensure!(
+        (lab.pid("web")?, lab.pid("worker")?) == pids,
+        "they are other Firecrackers"
+    );
+    ensure!(
+        lab.guest("web", "hostname")?.trim() == "web",
+        "the guest is gone"
+    );
+    Ok(())
+}
+
 pub(super) fn helper(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     lab.vm("worker", "")?;

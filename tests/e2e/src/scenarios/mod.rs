@@ -69,6 +69,10 @@ pub const ALL: &[Scenario] = &[
         run: crashes::daemon,
     },
     Scenario {
+        name: "a_daemon_that_hangs_is_replaced",
+        run: crashes::hung,
+    },
+    Scenario {
         name: "killing_the_helper_keeps_the_vm",
         run: crashes::helper,
     },
