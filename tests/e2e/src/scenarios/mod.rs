@@ -177,6 +177,10 @@ pub const ALL: &[Scenario] = &[
         run: system::restart,
     },
     Scenario {
+        name: "a_program_that_was_replaced_starts_no_vm",
+        run: system::replaced_program,
+    },
+    Scenario {
         name: "after_a_power_cut_everything_is_back",
         run: system::reboot,
     },

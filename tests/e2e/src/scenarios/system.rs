@@ -25,6 +25,39 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// A jailer that isn't the one that was installed is not run as root; what
+/// runs can be stopped as ever, and an installation puts it right.
+pub(super) fn replaced_program(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    lab.vm("worker", "")?;
+    let pid = lab.pid("web")?;
+    lab.root("echo >> /usr/lib/banger/jailer && systemctl restart banger-helper")?;
+    lab.owner("banger vm stop worker")?;
+    let refused = lab.ask("banger vm start worker --timeout 20s")?;
+    ensure!(
+        refused.status != 0 && format!("{refused:?}").contains("jailer"),
+        "with another jailer: {refused:?}"
+    );
+    let phase = lab.field("worker", "[.status.phase, .status.handles.pid] | tostring")?;
+    ensure!(phase.ends_with("null]"), "worker has a VMM: {phase}");
+    let check =
+        lab.ask("banger doctor -o json | jq -r '.checks[] | select(.verdict == \"fail\")'")?;
+    ensure!(
+        check.stdout.contains("jailer"),
+        "the doctor says nothing of it: {check:?}"
+    );
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+
+    lab.root(INSTALL)?;
+    lab.owner("banger vm start worker")?;
+    ensure!(
+        lab.guest("worker", "hostname")?.trim() == "worker",
+        "the guest is gone"
+    );
+    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    Ok(())
+}
+
 /// The host loses power; what ran runs again, with what was synced.
 pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
     promises::make(lab)?;
