@@ -20,6 +20,7 @@ mod editing;
 mod examples;
 mod first_vm;
 mod hardening;
+mod images;
 mod leftovers;
 mod network;
 mod power;
@@ -195,6 +196,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_deleted_file_leaves_nothing",
         run: deletion::file,
+    },
+    Scenario {
+        name: "an_image_that_nothing_needs_is_collected",
+        run: images::unneeded,
     },
     Scenario {
         name: "with_the_database_lost_vms_run_on_until_they_are_named",
