@@ -22,7 +22,12 @@ impl Context {
     /// For a daemon at this socket.
     pub(super) fn new(socket: PathBuf, verbose: bool) -> Self {
         Self {
-            daemon: Daemon::at(socket),
+            daemon: Daemon::at(socket).when_silent(|| {
+                eprintln!(
+                    "banger: bangerd doesn't answer yet, waiting for it; \
+                     `journalctl -u bangerd` says what keeps it"
+                );
+            }),
             verbose,
             terminal: std::io::stderr().is_terminal()
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),

@@ -22,6 +22,10 @@ use crate::wire::{Request, Response};
 /// by socket activation comes on top.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// After how long somebody who waits is told so. systemd's socket takes requests
+/// of a daemon that doesn't start, too.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// What `Version` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions {
@@ -57,6 +61,7 @@ pub struct Synced {
 #[derive(Clone, Debug)]
 pub struct Daemon {
     socket: PathBuf,
+    silent: fn(),
 }
 
 impl Daemon {
@@ -64,7 +69,16 @@ impl Daemon {
     pub fn at(socket: impl Into<PathBuf>) -> Self {
         Self {
             socket: socket.into(),
+            silent: || (),
         }
+    }
+
+    /// With something to do where a plain question isn't answered at once: once
+    /// for each, after three seconds.
+    #[must_use]
+    pub const fn when_silent(mut self, silent: fn()) -> Self {
+        self.silent = silent;
+        self
     }
 
     /// Its socket.
@@ -302,9 +316,17 @@ impl Daemon {
     }
 
     fn ask(&self, request: &Request) -> Result<Response, CallError> {
-        Connection::open(&self.socket, request)?
-            .receive(Some(Instant::now() + PATIENCE))?
-            .ok_or(CallError::HungUp)
+        let start = Instant::now();
+        let mut connection = Connection::open(&self.socket, request)?;
+        let first = connection.receive(Some(start + SILENCE));
+        match first {
+            Err(CallError::TimedOut) => {
+                (self.silent)();
+                connection.receive(Some(start + PATIENCE))
+            }
+            answer => answer,
+        }?
+        .ok_or(CallError::HungUp)
     }
 }
 

@@ -1,7 +1,8 @@
 //! A daemon that isn't there, goes away, or makes no sense.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -59,6 +60,29 @@ fn no_answer_of_this_wire() {
         assert!(outcome.stderr.starts_with("error: the daemon"), "{outcome}");
         assert!(!outcome.stderr.contains("panicked"), "{outcome}");
     }
+}
+
+/// systemd's socket takes requests also where the daemon can't start.
+#[test]
+fn who_waits_for_a_silent_daemon_is_told() {
+    let bench = Bench::new();
+    let listener = UnixListener::bind(bench.socket()).unwrap();
+    let mut banger = bench
+        .command(&["get", "vms"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(banger.stderr.take().unwrap()).lines();
+    let waits = lines.next().unwrap().unwrap();
+    assert!(waits.contains("bangerd doesn't answer yet"), "{waits}");
+    assert!(waits.contains("journalctl -u bangerd"), "{waits}");
+    // It had gone on waiting.
+    drop(listener);
+    assert_eq!(
+        lines.next().unwrap().unwrap(),
+        "error: the daemon went away"
+    );
+    assert_eq!(banger.wait().unwrap().code(), Some(5));
 }
 
 #[test]

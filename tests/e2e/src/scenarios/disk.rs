@@ -27,7 +27,7 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
 
     let result = full(lab, pid);
     // Whatever came of it, no other scenario is to find a full disk.
-    lab.root(&format!("rm -f {FILL}*"))?;
+    lab.root(&format!("rm -f {FILL}* {STATE}/fill"))?;
     result?;
 
     lab.ready("web")?;
@@ -103,6 +103,41 @@ fn full(lab: &Lab, pid: u32) -> Result<()> {
     lab.root("sleep 5")?;
     lab.until("it is paused all the same", paused, SOON)?;
     ensure!(!answers(lab)?.contains("1 received"), "the guest runs on");
+    to_the_last_block(lab, pid)
+}
+
+/// Not a block left for the database: what can't be kept is refused, nothing is
+/// given up, and a daemon that died is back as soon as there is room.
+fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
+    lab.root(&format!(
+        "for unit in MiB KiB; do \
+           free=$(df --output=avail -B $unit {STATE} | tail -n 1 | tr -dc 0-9); \
+           [ \"$free\" -le 4 ] || fallocate -l $((free - 4))$unit {FILL}-$unit; \
+         done; \
+         su owner -c 'dd if=/dev/zero of={STATE}/fill bs=4k status=none' 2>/dev/null; \
+         [ \"$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9)\" -lt 4096 ]"
+    ))?;
+    let stopped = lab.ask("banger vm stop worker --wait=false")?;
+    ensure!(
+        stopped.status == 0 || stopped.stderr.contains("full"),
+        "no word of the full disk: {stopped:?}"
+    );
+    // systemd itself may find no room for the next daemon's sandbox, and goes
+    // on trying: it needs nobody's help once there is room again.
+    lab.root("systemctl kill --kill-whom=main -s KILL bangerd")?;
+    let kept = lab.owner(&format!(
+        "sqlite3 -readonly {STATE}/banger.db 'PRAGMA integrity_check'"
+    ))?;
+    ensure!(kept.trim() == "ok", "the database: {kept:?}");
+    lab.root(&format!(
+        "sleep 10; rm -f {STATE}/fill {FILL}-MiB {FILL}-KiB"
+    ))?;
+    lab.until(
+        "the daemon is back",
+        "su owner -c 'timeout 10 banger get vms' >/dev/null 2>&1",
+        SOON,
+    )?;
+    lab.root(&format!("kill -0 {pid}"))?;
     Ok(())
 }
 
