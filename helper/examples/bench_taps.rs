@@ -43,7 +43,7 @@ fn main() {
         .build()
         .unwrap();
     let host = Arc::new(Host::new(install()));
-    runtime.block_on(bridge::ensure(&host)).unwrap();
+    runtime.block_on(bridge::ensure(&host, false)).unwrap();
     let netlink = {
         let _inside = runtime.enter();
         Netlink::open().unwrap()
@@ -231,6 +231,7 @@ fn install() -> Install {
         jail_dir: "/var/lib/banger-helper/jail".into(),
         bridge: "br-bench".into(),
         subnet: "10.213.0.0/24".parse().unwrap(),
+        subnet6: None,
         uid_base: 50_000,
         slots: 100,
         firecracker: "/usr/lib/banger/firecracker".into(),

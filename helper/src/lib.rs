@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod failure;
 pub mod host;
 pub mod install_file;
+pub mod ipv6;
 pub mod manifest;
 pub mod netlink;
 pub mod op;

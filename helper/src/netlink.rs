@@ -2,15 +2,14 @@
 
 use futures::TryStreamExt;
 use netlink_packet_core::Nla;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::tc::TcHandle;
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkDelRequest, LinkGetRequest};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::Failure;
 
@@ -40,6 +39,17 @@ pub struct Link {
     pub user: Option<u32>,
     /// The group of interfaces that it is in; 0 unless somebody set it.
     pub group: u32,
+}
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The interface's index.
+    pub index: u32,
+    /// The address.
+    pub ip: IpAddr,
+    /// Bits of its network.
+    pub prefix: u8,
 }
 
 impl Drop for Netlink {
@@ -168,9 +178,9 @@ impl Netlink {
         Ok(())
     }
 
-    /// Every IPv4 address of the host: interface index, address, prefix length.
-    pub async fn addresses(&self) -> Result<Vec<(u32, Ipv4Addr, u8)>, Failure> {
-        let dump: Vec<_> = self
+    /// Every address of the host.
+    pub async fn addresses(&self) -> Result<Vec<Address>, Failure> {
+        let dump: Vec<AddressMessage> = self
             .handle
             .address()
             .get()
@@ -180,37 +190,51 @@ impl Netlink {
             .map_err(|e| failure("RTM_GETADDR", "every address", e))?;
         let mut found = Vec::new();
         for message in dump {
-            if message.header.family != AddressFamily::Inet {
-                continue;
-            }
             for attribute in message.attributes {
-                if let AddressAttribute::Address(IpAddr::V4(address)) = attribute {
-                    found.push((message.header.index, address, message.header.prefix_len));
+                if let AddressAttribute::Address(ip) = attribute {
+                    found.push(Address {
+                        index: message.header.index,
+                        ip,
+                        prefix: message.header.prefix_len,
+                    });
                 }
             }
         }
         Ok(found)
     }
 
-    /// Gives an interface an IPv4 address.
-    pub async fn add_address(
-        &self,
-        link: &Link,
-        address: Ipv4Addr,
-        prefix: u8,
-    ) -> Result<(), Failure> {
-        let request = self.handle.address();
+    /// Gives an interface an address. Nobody else can have it, so that an IPv6
+    /// address needn't wait until nobody has objected.
+    pub async fn add_address(&self, link: &Link, ip: IpAddr, prefix: u8) -> Result<(), Failure> {
+        let mut request = self.handle.address().add(link.index, ip, prefix);
+        if ip.is_ipv6() {
+            request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+        }
+        let object = || format!("{ip}/{prefix} on {}", link.name);
         request
-            .add(link.index, address.into(), prefix)
             .execute()
             .await
-            .map_err(|e| {
-                failure(
-                    "RTM_NEWADDR",
-                    &format!("{address}/{prefix} on {}", link.name),
-                    e,
-                )
-            })
+            .map_err(|e| failure("RTM_NEWADDR", &object(), e))
+    }
+
+    /// Takes an address from an interface. `false`: it was gone.
+    pub async fn remove_address(
+        &self,
+        link: &Link,
+        ip: IpAddr,
+        prefix: u8,
+    ) -> Result<bool, Failure> {
+        // The same message as it was added with.
+        let mut add = self.handle.address().add(link.index, ip, prefix);
+        let message = std::mem::take(add.message_mut());
+        match self.handle.address().del(message).execute().await {
+            Ok(()) => Ok(true),
+            Err(e) if errno(&e) == Some(Errno::EADDRNOTAVAIL as i32) => Ok(false),
+            Err(e) => {
+                let object = format!("{ip}/{prefix} on {}", link.name);
+                Err(failure("RTM_DELADDR", &object, e))
+            }
+        }
     }
 }
 

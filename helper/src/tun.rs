@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::Failure;
+use crate::{Failure, ipv6};
 
 mod ioctl {
     //! tun's requests (linux/if_tun.h).
@@ -97,6 +97,8 @@ impl Tap {
     pub fn make(name: &str, user: u32) -> Result<Self, Failure> {
         let tap = Self::open(name, IFF_TUN_EXCL)?;
         tap.give(user)?;
+        // A port of the bridge, and nobody to talk to by itself.
+        ipv6::silence(name)?;
         Ok(tap)
     }
 

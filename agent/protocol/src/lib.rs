@@ -13,7 +13,7 @@
 //! Every message to the host has a connection of its own.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,10 @@ pub enum Boot {
         host_keys: Vec<String>,
         /// Whether an SSH server answered.
         ssh: bool,
+        /// As in [`Readiness`]. A guest that was given no IPv6 doesn't name
+        /// it, for a host that is older than that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ipv6: Vec<Ipv6Addr>,
     },
     /// The boot can't go on.
     Failed {
@@ -86,6 +90,10 @@ pub struct GuestConfig {
     pub prefix: u8,
     /// The default route.
     pub gateway: Ipv4Addr,
+    /// Its part of the IPv6 network. `None`: it has none, or the host is older
+    /// than that. An older agent doesn't look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<GuestIpv6>,
     /// For resolv.conf.
     pub nameservers: Vec<Ipv4Addr>,
     /// Search domain for resolv.conf: `vm`.
@@ -100,6 +108,18 @@ pub struct GuestConfig {
     pub files: Vec<GuestFile>,
     /// The host's wall clock, nanoseconds since the epoch.
     pub now_ns: u64,
+}
+
+/// A guest's part of the IPv6 network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestIpv6 {
+    /// The guest's address.
+    pub address: Ipv6Addr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// The default route.
+    pub gateway: Ipv6Addr,
 }
 
 /// A small file to be written in the guest.
@@ -138,6 +158,10 @@ pub struct Readiness {
     pub host_keys: Vec<String>,
     /// Whether an SSH server answered.
     pub ssh: bool,
+    /// The IPv6 addresses of its interface that others than its neighbours can
+    /// reach. An older agent names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<Ipv6Addr>,
 }
 
 /// From the host to the agent.

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use crate::{AgentRequest, AgentResponse, Boot, GuestFile, Leaving, MAX_FRAME, base64, frame};
+use crate::{
+    AgentRequest, AgentResponse, Boot, GuestConfig, GuestFile, GuestIpv6, Leaving, MAX_FRAME,
+    Readiness, base64, frame,
+};
 
 #[test]
 fn base64_says_what_the_rfc_says() {
@@ -62,9 +65,19 @@ fn the_wire_stays_what_it_is() {
     assert_eq!(
         json(serde_json::to_string(&Boot::Ready {
             host_keys: vec!["ssh-ed25519 A".into()],
-            ssh: true
+            ssh: true,
+            ipv6: Vec::new(),
         })),
         r#"{"kind":"ready","hostKeys":["ssh-ed25519 A"],"ssh":true}"#
+    );
+    let ready = Boot::Ready {
+        host_keys: Vec::new(),
+        ssh: false,
+        ipv6: vec!["fdba::2".parse().unwrap()],
+    };
+    assert_eq!(
+        json(serde_json::to_string(&ready)),
+        r#"{"kind":"ready","hostKeys":[],"ssh":false,"ipv6":["fdba::2"]}"#
     );
     let old: AgentResponse =
         serde_json::from_str(r#"{"kind":"pong","agent":"0.1.0","uptimeSeconds":1}"#).unwrap();
@@ -77,6 +90,25 @@ fn the_wire_stays_what_it_is() {
         }
     );
     assert!(serde_json::from_str::<AgentRequest>(r#"{"kind":"exec"}"#).is_err());
+}
+
+/// Either side may be older than IPv6.
+#[test]
+fn an_older_side_says_nothing_of_ipv6() {
+    let old = r#"{"hostname":"web","uid":"u","address":"172.30.0.2","prefix":16,"gateway":"172.30.0.1","nameservers":[],"search":[],"workDisk":false,"authorizedKeys":[],"env":{},"files":[],"nowNs":0}"#;
+    let mut config: GuestConfig = serde_json::from_str(old).unwrap();
+    assert_eq!(config.ipv6, None);
+    assert_eq!(serde_json::to_string(&config).unwrap(), old);
+    config.ipv6 = Some(GuestIpv6 {
+        address: "fdba::2".parse().unwrap(),
+        prefix: 64,
+        gateway: "fdba::1".parse().unwrap(),
+    });
+    let new = serde_json::to_string(&config).unwrap();
+    assert!(new.contains(r#""ipv6":{"address":"fdba::2","prefix":64,"gateway":"fdba::1"}"#));
+    assert_eq!(serde_json::from_str::<GuestConfig>(&new).unwrap(), config);
+    let ready: Readiness = serde_json::from_str(r#"{"hostKeys":[],"ssh":true}"#).unwrap();
+    assert!(ready.ipv6.is_empty());
 }
 
 proptest! {

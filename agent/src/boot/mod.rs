@@ -12,4 +12,5 @@ mod run;
 mod tests;
 
 pub(crate) use clock::set as set_clock;
+pub(crate) use network::INTERFACE;
 pub(crate) use run::run;

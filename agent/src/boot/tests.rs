@@ -7,7 +7,7 @@ use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::disk::{Extent, extent_of};
-use super::network::{address, default_route, up};
+use super::network::{address, address6, default_route, up};
 
 #[test]
 fn the_extent_is_what_mkfs_made() {
@@ -44,12 +44,13 @@ fn the_extent_is_what_mkfs_made() {
 /// That the kernel does what they ask for is seen by booting a guest.
 #[test]
 fn the_requests_survive_the_wire() {
-    let gateway = "172.30.0.1".parse().unwrap();
     for request in [
         up(3),
         address(3, "172.30.0.5".parse().unwrap(), 24),
         address(3, "172.30.0.5".parse().unwrap(), 32),
-        default_route(3, gateway),
+        address6(3, "fdba:ac1e:0:10::5".parse().unwrap(), 64),
+        default_route(3, "172.30.0.1".parse().unwrap()),
+        default_route(3, "fdba:ac1e:0:10::1".parse().unwrap()),
     ] {
         let mut message = NetlinkMessage::from(request.clone());
         message.finalize();

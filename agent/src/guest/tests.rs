@@ -19,6 +19,7 @@ fn config() -> GuestConfig {
         address: "172.30.0.5".parse().unwrap(),
         prefix: 24,
         gateway: "172.30.0.1".parse().unwrap(),
+        ipv6: None,
         nameservers: vec!["172.30.0.1".parse().unwrap(), "1.1.1.1".parse().unwrap()],
         search: vec!["vm".into()],
         work_disk: false,

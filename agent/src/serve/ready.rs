@@ -1,11 +1,13 @@
 //! When is a guest ready? When its SSH server answers, where it has one.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use banger_agent_protocol::{Boot, Readiness};
 
+use crate::boot::INTERFACE;
 use crate::guest::{Root, has_ssh_server, public_host_keys};
 use crate::{host, log};
 
@@ -38,9 +40,11 @@ pub(super) fn wait(root: &Root) -> Readiness {
             ));
         }
     }
+    let table = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     Readiness {
         host_keys: public_host_keys(root),
         ssh,
+        ipv6: addresses(&table, INTERFACE),
     }
 }
 
@@ -49,6 +53,7 @@ pub(super) fn announce(readiness: &Readiness) {
     let message = Boot::Ready {
         host_keys: readiness.host_keys.clone(),
         ssh: readiness.ssh,
+        ipv6: readiness.ipv6.clone(),
     };
     while let Err(error) = host::tell(&message, ROUND) {
         log::error(format_args!(
@@ -77,9 +82,43 @@ fn has_listener(table: &str, port: u16) -> bool {
     })
 }
 
+/// proc(5), /proc/net/if_inet6: address in hexadecimal, index, prefix length,
+/// scope (`00` is that of all the world), flags, interface.
+fn addresses(table: &str, interface: &str) -> Vec<Ipv6Addr> {
+    let of_interface = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [address, _, _, "00", _, name] if *name == interface => {
+                u128::from_str_radix(address, 16).ok().map(Ipv6Addr::from)
+            }
+            _ => None,
+        }
+    };
+    table.lines().filter_map(of_interface).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::has_listener;
+    use super::{addresses, has_listener};
+
+    #[test]
+    fn only_addresses_that_others_can_reach_count() {
+        let table = "\
+00000000000000000000000000000001 01 80 10 80       lo
+fdbaac1e000000100000000000000002 02 40 00 82     eth0
+fe8000000000000000baacfffe1e0002 02 40 20 80     eth0
+fdbaac1e000000100000000000000003 03 40 00 82    eth01
+nonsense
+";
+        let found = addresses(table, "eth0");
+        assert_eq!(
+            found,
+            ["fdba:ac1e:0:10::2"
+                .parse::<std::net::Ipv6Addr>()
+                .expect("one")]
+        );
+        assert!(addresses("", "eth0").is_empty());
+    }
 
     const TABLE: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

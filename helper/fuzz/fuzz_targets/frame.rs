@@ -8,7 +8,7 @@
 #![no_main]
 
 use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
-use banger_protocol::{Cidrs, DiskRole, Egress, Request, Slot, VmUid};
+use banger_protocol::{Cidrs, DiskRole, Egress, Request, Slot, Ula, VmUid};
 use ipnet::Ipv4Net;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
@@ -90,7 +90,7 @@ fn well_formed(request: &Request) {
         }
         Request::Hello { .. }
         | Request::Inventory {}
-        | Request::EnsureBridge {}
+        | Request::EnsureBridge { .. }
         | Request::EnsureDns {}
         | Request::EnsureResolver {}
         | Request::RemoveResolver {} => {}
@@ -124,7 +124,7 @@ fn tag(uid: VmUid, role: DiskRole) {
     assert!(format!("banger/{uid}/{}", role.as_str()).len() < 64);
 }
 
-/// Address, MAC, tap and CID of a slot, in ordinary subnets and at the edge of
+/// Addresses, MAC, tap and CID of a slot, in ordinary subnets and at the edge of
 /// all addresses.
 fn host_numbers(slot: Slot) {
     assert!(slot.get() >= 1 && slot.cid() >= 3);
@@ -140,6 +140,8 @@ fn host_numbers(slot: Slot) {
         ([255, 255, 0, 0], 16),
     ] {
         let subnet = Ipv4Net::new_assert(network.into(), prefix);
+        let ula = Ula::beside(subnet);
+        assert_eq!(ula.slot(ula.guest(slot)), Some(slot));
         let address = slot.address(subnet);
         assert_eq!(address.is_some(), slot.mac(subnet).is_some());
         let Some(address) = address else { continue };
@@ -151,12 +153,13 @@ fn host_numbers(slot: Slot) {
 
 /// What becomes rules of nft(8): bounded, and in its one form.
 fn policy(egress: &Egress) {
-    let mut all = 0;
+    let (mut all, mut all6) = (0, 0);
     for (slot, allow) in egress.iter() {
         host_numbers(slot);
         assert!(allow.len() <= Cidrs::MOST);
         assert_eq!(Cidrs::of(allow.iter()).as_ref(), Ok(allow));
         all += allow.len();
+        all6 += allow.len6();
     }
-    assert!(all <= Egress::MOST);
+    assert!(all <= Egress::MOST && all6 <= Egress::MOST6);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::VmUid;
+use crate::{Ula, VmUid};
 
 /// Where the metadata stands.
 pub const PATH: &str = "/etc/banger/install.toml";
@@ -35,6 +35,10 @@ pub struct Install {
     pub bridge: String,
     /// Guests' addresses. Default 172.30.0.0/16.
     pub subnet: Ipv4Net,
+    /// Guests' IPv6 addresses, read by [`Self::ula`]. `None`: written before
+    /// there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet6: Option<Ula>,
     /// First uid (and gid) of the VMMs; slot n runs as `uid_base + n`.
     pub uid_base: u32,
     /// How many slots there are.
@@ -48,6 +52,11 @@ pub struct Install {
 }
 
 impl Install {
+    /// The guests' IPv6 prefix. Default: [`Ula::beside`] the IPv4 subnet.
+    pub fn ula(&self) -> Ula {
+        self.subnet6.unwrap_or_else(|| Ula::beside(self.subnet))
+    }
+
     /// The directory that a VMM's sockets share with the daemon:
     /// owner the VMM's uid, group the owner's, mode 2770.
     pub fn socket_dir(uid: VmUid) -> PathBuf {

@@ -46,6 +46,21 @@ pub struct Inventory {
     /// `None`: one of the peers is older than this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacles: Option<Probe<Vec<Obstacle>>>,
+    /// How far IPv6 goes. `None`: one of the peers is older than this section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Probe<Ipv6>>,
+}
+
+/// How far IPv6 goes on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ipv6 {
+    /// The kernel has none, or it is switched off for new interfaces.
+    Off,
+    /// The host has it, the bridge has not.
+    Host,
+    /// The bridge has its gateway address, and listens to no router.
+    Bridge,
 }
 
 /// One VMM, running or left over.

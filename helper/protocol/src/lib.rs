@@ -23,6 +23,7 @@ pub mod pool;
 pub mod request;
 pub mod response;
 pub mod slot;
+pub mod ula;
 pub mod version;
 
 pub use disk::{DiskRole, LoopNumber, Sectors};
@@ -36,4 +37,5 @@ pub use pool::{PoolSize, WarmUps};
 pub use request::Request;
 pub use response::{Handle, Response};
 pub use slot::Slot;
+pub use ula::Ula;
 pub use version::Version;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::Slot;
@@ -23,9 +23,25 @@ pub struct NetworkPolicy {
     /// Whether guests are kept from one another.
     #[serde(default, skip_serializing_if = "is_false")]
     pub isolated: bool,
+    /// Whether guests have IPv6. Without it no policy has an IPv6 network.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ipv6: bool,
 }
 
-/// For `skip_serializing_if`: a peer of minor 1 doesn't know the field.
+impl NetworkPolicy {
+    /// The same for guests without IPv6.
+    #[must_use]
+    pub fn without_ipv6(self) -> Self {
+        let egress = self.egress.iter();
+        Self {
+            egress: egress.map(|(slot, allow)| (slot, allow.ipv4())).collect(),
+            ipv6: false,
+            ..self
+        }
+    }
+}
+
+/// For `skip_serializing_if`: a peer of an older minor doesn't know the field.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
@@ -34,11 +50,11 @@ pub(crate) const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// IPv4 networks in their one canonical form: sorted, disjoint, joined where
-/// two make one, without host bits. None: nothing at all.
+/// Networks in their one canonical form: sorted, IPv4 first, disjoint, joined
+/// where two make one, without host bits. None: nothing at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Ipv4Net>", into = "Vec<Ipv4Net>")]
-pub struct Cidrs(Vec<Ipv4Net>);
+#[serde(try_from = "Vec<IpNet>", into = "Vec<IpNet>")]
+pub struct Cidrs(Vec<IpNet>);
 
 /// Networks that are not in canonical form, or too many of them.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,9 +75,9 @@ impl Cidrs {
     ///
     /// # Errors
     /// They are too many even so.
-    pub fn of(networks: impl IntoIterator<Item = Ipv4Net>) -> Result<Self, BadCidrs> {
-        let networks: Vec<Ipv4Net> = networks.into_iter().map(|it| it.trunc()).collect();
-        let joined = Ipv4Net::aggregate(&networks);
+    pub fn of(networks: impl IntoIterator<Item = IpNet>) -> Result<Self, BadCidrs> {
+        let networks: Vec<IpNet> = networks.into_iter().map(|it| it.trunc()).collect();
+        let joined = IpNet::aggregate(&networks);
         if joined.len() > Self::MOST {
             return Err(BadCidrs::TooMany(joined.len()));
         }
@@ -69,8 +85,21 @@ impl Cidrs {
     }
 
     /// They, sorted.
-    pub fn iter(&self) -> impl Iterator<Item = Ipv4Net> {
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> {
         self.0.iter().copied()
+    }
+
+    /// Those of IPv4.
+    #[must_use]
+    pub fn ipv4(&self) -> Self {
+        let ipv4 = |it: &IpNet| matches!(it, IpNet::V4(_));
+        Self(self.iter().filter(ipv4).collect())
+    }
+
+    /// How many of them are IPv6 networks.
+    pub fn len6(&self) -> usize {
+        let ipv6 = |it: &&IpNet| matches!(it, IpNet::V6(_));
+        self.0.iter().filter(ipv6).count()
     }
 
     /// How many there are.
@@ -84,10 +113,10 @@ impl Cidrs {
     }
 }
 
-impl TryFrom<Vec<Ipv4Net>> for Cidrs {
+impl TryFrom<Vec<IpNet>> for Cidrs {
     type Error = BadCidrs;
 
-    fn try_from(networks: Vec<Ipv4Net>) -> Result<Self, BadCidrs> {
+    fn try_from(networks: Vec<IpNet>) -> Result<Self, BadCidrs> {
         if networks.len() > Self::MOST {
             return Err(BadCidrs::TooMany(networks.len()));
         }
@@ -100,7 +129,7 @@ impl TryFrom<Vec<Ipv4Net>> for Cidrs {
     }
 }
 
-impl From<Cidrs> for Vec<Ipv4Net> {
+impl From<Cidrs> for Vec<IpNet> {
     fn from(cidrs: Cidrs) -> Self {
         cidrs.0
     }
@@ -130,12 +159,17 @@ pub enum BadEgress {
     /// More than [`Egress::MOST`].
     #[error("{0} networks of all guests together are more than {most}", most = Egress::MOST)]
     TooMany(usize),
+    /// More than [`Egress::MOST6`].
+    #[error("{0} IPv6 networks of all guests together are more than {most}", most = Egress::MOST6)]
+    TooMany6(usize),
 }
 
 impl Egress {
     /// Networks of all guests together, at most: with 1,024 guests they still
     /// fit into one request of 64 KiB.
     pub const MOST: usize = 1024;
+    /// IPv6 networks among them, at most: their text is longer.
+    pub const MOST6: usize = 512;
 
     /// Each guest with what it may reach, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Cidrs)> {
@@ -145,6 +179,11 @@ impl Egress {
     /// One guest's policy; `None` where it has none.
     pub fn get(&self, slot: Slot) -> Option<&Cidrs> {
         self.0.get(&slot)
+    }
+
+    /// Whether a policy has an IPv6 network.
+    pub fn has_ipv6(&self) -> bool {
+        self.0.values().any(|allow| allow.len6() > 0)
     }
 
     /// Whether no guest has a policy.
@@ -167,6 +206,10 @@ impl TryFrom<Vec<GuestEgress>> for Egress {
         let all = policies.iter().map(|it| it.allow.len()).sum();
         if all > Self::MOST {
             return Err(BadEgress::TooMany(all));
+        }
+        let ipv6 = policies.iter().map(|it| it.allow.len6()).sum();
+        if ipv6 > Self::MOST6 {
+            return Err(BadEgress::TooMany6(ipv6));
         }
         let mut egress = BTreeMap::new();
         for GuestEgress { slot, allow } in policies {

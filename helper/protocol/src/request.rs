@@ -27,7 +27,12 @@ pub enum Request {
     /// Everything of ours that the kernel and systemd hold, and what looks like it. Reads only.
     Inventory {},
     /// The bridge with its gateway address, from the install metadata.
-    EnsureBridge {},
+    EnsureBridge {
+        /// Whether it has the gateway's address of the IPv6 prefix, too, or
+        /// none of that. From minor version 3 on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ipv6: bool,
+    },
     /// So many taps on the bridge, made ahead of the VMs; at 0 they are removed.
     /// From minor version 1 on.
     EnsurePool {
@@ -98,6 +103,9 @@ pub enum Request {
         /// Whether guests are kept from one another. From minor version 2 on.
         #[serde(default, skip_serializing_if = "is_false")]
         isolated: bool,
+        /// Whether guests have IPv6. From minor version 3 on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        ipv6: bool,
     },
     /// The DNS server's sockets, bound to port 53 of the bridge's address and
     /// nothing else. Descriptors: an unbound UDP and an unbound TCP socket, IPv4.
@@ -148,11 +156,13 @@ impl From<NetworkPolicy> for Request {
             guests,
             egress,
             isolated,
+            ipv6,
         } = policy;
         Self::EnsureNat {
             guests,
             egress,
             isolated,
+            ipv6,
         }
     }
 }
@@ -163,7 +173,7 @@ impl Request {
         match self {
             Self::Hello { .. } => "hello",
             Self::Inventory {} => "inventory",
-            Self::EnsureBridge {} => "ensure-bridge",
+            Self::EnsureBridge { .. } => "ensure-bridge",
             Self::EnsurePool { .. } => "ensure-pool",
             Self::EnsureTap { .. } => "ensure-tap",
             Self::RemoveTap { .. } => "remove-tap",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 2 };
+pub const CURRENT: Version = Version { major: 1, minor: 3 };
 
 /// The first minor that knows the tap pool: `ensure-pool`, and its section of
 /// the inventory.
@@ -12,6 +12,10 @@ pub const TAP_POOL: u16 = 1;
 /// The first minor that knows egress policies and guests apart: fields of
 /// `ensure-nat`, and two sections of the inventory.
 pub const NETWORK_POLICY: u16 = 2;
+
+/// The first minor that knows IPv6: fields of `ensure-bridge` and `ensure-nat`,
+/// IPv6 networks in egress policies, and a section of the inventory.
+pub const IPV6: u16 = 3;
 
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

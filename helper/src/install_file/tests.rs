@@ -14,6 +14,7 @@ pub(crate) fn good() -> Install {
         jail_dir: "/var/lib/banger-helper/jail".into(),
         bridge: "br-banger".into(),
         subnet: "172.30.0.0/16".parse().unwrap(),
+        subnet6: None,
         uid_base: 900_000,
         slots: 1000,
         firecracker: "/usr/lib/banger/firecracker".into(),

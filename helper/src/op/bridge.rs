@@ -3,24 +3,32 @@
 //! ignores its DNS servers.
 //!
 //! `absent -> made, aliased, addressed, up -> unchanged`. Never removed by the
-//! helper; a bridge of that name without our alias is refused.
+//! helper; a bridge of that name without our alias is refused. Its IPv6 address
+//! comes and goes as it is asked for.
 
+use std::fmt::Display;
+
+use banger_protocol::inventory::Ipv6;
 use banger_protocol::slot::gateway;
 use banger_protocol::{Handle, Install};
+use ipnet::IpNet;
 use netlink_packet_route::link::{InfoKind, LinkMessage};
 use nix::errno::Errno;
 use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec};
 
-use crate::netlink::{Link, Netlink};
-use crate::{Done, Failure, Host, Outcome};
+use crate::netlink::{Address, Link, Netlink};
+use crate::{Done, Failure, Host, Outcome, ipv6};
 
 /// The alias that marks bridge and dummy as banger's.
 pub const ALIAS: &str = "banger";
 /// The dummy port. No tap has this name: those end in a number.
 pub const CARRIER: &str = "bgr-carrier";
 
-/// Makes what is missing of the bridge.
-pub async fn ensure(host: &Host) -> Done {
+/// Makes what is missing of the bridge, with IPv6 or without.
+pub async fn ensure(host: &Host, with_ipv6: bool) -> Done {
+    if with_ipv6 && !ipv6::on()? {
+        return Err(Failure::refused("IPv6", "the host has none"));
+    }
     let _turn = host.bridge.lock().await;
     let install = &host.install;
     let netlink = Netlink::open()?;
@@ -31,22 +39,13 @@ pub async fn ensure(host: &Host) -> Done {
         bridge_message(install),
     )
     .await?;
-    let (address, prefix) = (gateway(install.subnet), install.subnet.prefix_len());
     let addresses = netlink.addresses().await?;
-    if let Some((index, other, _)) = addresses
-        .iter()
-        .find(|(index, other, _)| *index != bridge.index && install.subnet.contains(other))
-    {
-        return Err(Failure::refused(
-            "subnet",
-            format!(
-                "{} is taken: interface {index} has {other}; install with another subnet",
-                install.subnet
-            ),
-        ));
+    let own = own_address(install, bridge.index);
+    if let Some(other) = stranger(install.subnet.into(), bridge.index, &addresses) {
+        return Err(taken(&install.subnet, other));
     }
-    if !addresses.contains(&(bridge.index, address, prefix)) {
-        netlink.add_address(&bridge, address, prefix).await?;
+    if !addresses.contains(&own) {
+        netlink.add_address(&bridge, own.ip, own.prefix).await?;
         changed = true;
     }
     let (carrier, made) = carrier(&netlink).await?;
@@ -64,6 +63,8 @@ pub async fn ensure(host: &Host) -> Done {
         netlink.set(CARRIER, join).await?;
         changed = true;
     }
+    // Last: a bridge that goes down loses it.
+    changed |= second_address(&netlink, install, &bridge, &addresses, with_ipv6).await?;
     Ok(Outcome::new(changed, Handle::None))
 }
 
@@ -77,12 +78,83 @@ pub async fn stands(host: &Host, netlink: &Netlink, links: &[Link]) -> Result<bo
         .iter()
         .any(|link| link.name == CARRIER && link.up && link.controller == Some(bridge.index));
     let ours = bridge.alias.as_deref() == Some(ALIAS);
-    let address = (
-        bridge.index,
-        gateway(install.subnet),
-        install.subnet.prefix_len(),
-    );
+    let address = own_address(install, bridge.index);
     Ok(bridge.up && carrier && ours && netlink.addresses().await?.contains(&address))
+}
+
+/// How far IPv6 goes. Reads only.
+pub async fn ipv6(host: &Host, netlink: &Netlink, links: &[Link]) -> Result<Ipv6, Failure> {
+    let install = &host.install;
+    if !ipv6::on()? {
+        return Ok(Ipv6::Off);
+    }
+    let Some(bridge) = links.iter().find(|link| link.name == install.bridge) else {
+        return Ok(Ipv6::Host);
+    };
+    let address = own_address6(install, bridge.index);
+    let stands = netlink.addresses().await?.contains(&address) && ipv6::is_quiet(&bridge.name)?;
+    Ok(if stands { Ipv6::Bridge } else { Ipv6::Host })
+}
+
+fn own_address(install: &Install, index: u32) -> Address {
+    Address {
+        index,
+        ip: gateway(install.subnet).into(),
+        prefix: install.subnet.prefix_len(),
+    }
+}
+
+fn own_address6(install: &Install, index: u32) -> Address {
+    let ula = install.ula();
+    Address {
+        index,
+        ip: ula.gateway().into(),
+        prefix: ula.get().prefix_len(),
+    }
+}
+
+/// The address of the IPv6 prefix, or none of that.
+async fn second_address(
+    netlink: &Netlink,
+    install: &Install,
+    bridge: &Link,
+    addresses: &[Address],
+    wanted: bool,
+) -> Result<bool, Failure> {
+    let own = own_address6(install, bridge.index);
+    let there = addresses.contains(&own);
+    if !wanted {
+        return Ok(there && netlink.remove_address(bridge, own.ip, own.prefix).await?);
+    }
+    let ula = install.ula().get();
+    if let Some(other) = stranger(ula.into(), bridge.index, addresses) {
+        return Err(taken(&ula, other));
+    }
+    let changed = ipv6::quieten(&bridge.name)?;
+    // Whoever had switched IPv6 off there has taken the address away as well.
+    if there && !changed {
+        return Ok(false);
+    }
+    match netlink.add_address(bridge, own.ip, own.prefix).await {
+        Err(e) if e.errno() == Some(Errno::EEXIST as i32) => Ok(changed),
+        other => other.map(|()| true),
+    }
+}
+
+/// An address within the guests' network that another interface has.
+fn stranger(network: IpNet, bridge: u32, addresses: &[Address]) -> Option<&Address> {
+    let mut others = addresses.iter().filter(|it| it.index != bridge);
+    others.find(|it| network.contains(&it.ip))
+}
+
+fn taken(network: &impl Display, by: &Address) -> Failure {
+    let Address { index, ip, .. } = by;
+    Failure::refused(
+        "subnet",
+        format!(
+            "{network} is taken: interface {index} has {ip}; install with another network for guests"
+        ),
+    )
 }
 
 /// The bridge, if it is there and ours. Reads only.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use banger_protocol::VmUid;
-use banger_protocol::inventory::{Dm, Exit, Inventory, Loop, Probe, Tap, TapPool, Vmm};
+use banger_protocol::inventory::{Dm, Exit, Inventory, Ipv6, Loop, Probe, Tap, TapPool, Vmm};
 
 use crate::failure::blocking;
 use crate::netlink::Netlink;
@@ -24,15 +24,17 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
         dm::full(),
         nat::read(&host.install)
     );
-    let (taps, pool, bridge) = match network {
+    let (taps, pool, bridge, ipv6) = match network {
         Ok(network) => (
             Probe::Known(network.taps),
             Probe::Known(network.pool),
             Probe::Known(network.bridge),
+            Probe::Known(network.ipv6),
         ),
         Err(e) => {
             let why = unknown(&e);
             (
+                Probe::Unknown(why.clone()),
                 Probe::Unknown(why.clone()),
                 Probe::Unknown(why.clone()),
                 Probe::Unknown(why),
@@ -58,6 +60,7 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
         nat: guests,
         policy: Some(policy),
         obstacles: Some(obstacles),
+        ipv6: Some(ipv6),
     })
 }
 
@@ -103,6 +106,7 @@ struct Network {
     taps: Vec<Tap>,
     pool: TapPool,
     bridge: bool,
+    ipv6: Ipv6,
 }
 
 async fn network(host: &Host) -> Result<Network, Failure> {
@@ -130,6 +134,7 @@ async fn network(host: &Host) -> Result<Network, Failure> {
         taps: taps.collect(),
         pool: pool::counted(host, &links, bridge),
         bridge: bridge::stands(host, &netlink, &links).await?,
+        ipv6: bridge::ipv6(host, &netlink, &links).await?,
     })
 }
 

@@ -8,14 +8,18 @@
 //!   beyond the host, among guests, and with the host's DNS;
 //! - guests reach the host's own DNS and its ping, no other service;
 //! - guests reach one another, or not;
-//! - a guest speaks with its own MAC and address only, so that one outside the
+//! - a guest speaks with its own MAC and addresses only, so that one outside the
 //!   set can't borrow the address of one inside.
+//!
+//! All of it holds for IPv6 as for IPv4; where guests have no IPv6 none of theirs
+//! passes.
 //!
 //! Guarantees: both tables change in one transaction; they are read back
 //! afterwards; what [`read`] answers stands in both of them, rule by rule.
 
 mod chain;
 mod elements;
+mod family;
 mod listing;
 mod obstacles;
 mod routed;
@@ -26,7 +30,7 @@ use banger_protocol::{Handle, Install, NetworkPolicy, Obstacle};
 use self::listing::Listing;
 use self::seats::{Answers, Found};
 use crate::program::Program::Nft;
-use crate::{Done, Failure, Host, Outcome};
+use crate::{Done, Failure, Host, Outcome, ipv6};
 
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -35,6 +39,13 @@ pub async fn ensure(host: &Host, policy: &NetworkPolicy) -> Done {
     let confined = policy.egress.iter().map(|(slot, _)| slot);
     for slot in policy.guests.iter().copied().chain(confined) {
         host.vmm_uid(slot)?;
+    }
+    if !policy.ipv6 && policy.egress.has_ipv6() {
+        let message = "an IPv6 network in the policy of a guest without IPv6";
+        return Err(Failure::refused("egress", message));
+    }
+    if policy.ipv6 && !ipv6::on()? {
+        return Err(Failure::refused("IPv6", "the host has none"));
     }
     let _turn = host.nat.lock().await;
     let install = &host.install;
@@ -54,6 +65,7 @@ pub async fn ensure(host: &Host, policy: &NetworkPolicy) -> Done {
     }
     if !policy.guests.is_empty() {
         changed |= forward()?;
+        changed |= policy.ipv6 && ipv6::forward()?;
     }
     Ok(Outcome::new(changed, Handle::None))
 }
@@ -96,7 +108,10 @@ pub struct Reading {
 pub async fn read(install: &Install) -> Result<Reading, Failure> {
     let ruleset = Listing::ruleset().await?;
     let policy = Tables::read(install, &ruleset).await?.policy();
-    let forwards = policy.as_ref().is_none_or(|it| it.guests.is_empty()) || forwarding()?;
+    let mut forwards = true;
+    if let Some(policy) = policy.as_ref().filter(|it| !it.guests.is_empty()) {
+        forwards = forwarding()? && (!policy.ipv6 || ipv6::forwarding()?);
+    }
     Ok(Reading {
         // Without forwarding the rules are of no use: to be repaired likewise.
         policy: policy.filter(|_| forwards),
@@ -124,8 +139,12 @@ impl Tables {
     /// The policy that both tables have.
     fn policy(&self) -> Option<NetworkPolicy> {
         let routed = self.routed.as_ref()?;
-        let same = self.bridge == Found::Whole(routed.egress.clone(), routed.isolated);
-        same.then(|| routed.clone())
+        let same = Found::Whole {
+            egress: routed.egress.clone(),
+            isolated: routed.isolated,
+            ipv6: routed.ipv6,
+        };
+        (self.bridge == same).then(|| routed.clone())
     }
 }
 

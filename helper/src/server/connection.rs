@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use banger_protocol::frame;
-use banger_protocol::version::{CURRENT, NETWORK_POLICY, TAP_POOL};
+use banger_protocol::inventory::Probe;
+use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, TAP_POOL};
 use banger_protocol::{OpError, Request, Response, Retry};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -104,6 +105,13 @@ async fn talk(
             }
             if spoken.minor < NETWORK_POLICY {
                 (inventory.policy, inventory.obstacles) = (None, None);
+            }
+            if spoken.minor < IPV6 {
+                inventory.ipv6 = None;
+                // It can't read such tables. To it they say something else.
+                if let Some(Probe::Known(policy)) = &mut inventory.policy {
+                    policy.take_if(|it| it.ipv6);
+                }
             }
         }
         wire::write(stream, &response).await?;

@@ -38,7 +38,7 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             "dispatch",
             "not an operation that changes anything",
         )),
-        Request::EnsureBridge {} => bridge::ensure(host).await,
+        Request::EnsureBridge { ipv6 } => bridge::ensure(host, ipv6).await,
         Request::EnsurePool { size, parallel } => pool::ensure(host, size, parallel).await,
         Request::EnsureTap { uid, slot } => {
             let _turn = host.vm(uid).await;
@@ -73,11 +73,13 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             guests,
             egress,
             isolated,
+            ipv6,
         } => {
             let policy = NetworkPolicy {
                 guests,
                 egress,
                 isolated,
+                ipv6,
             };
             nat::ensure(host, &policy).await
         }

@@ -109,6 +109,7 @@ impl Bench {
                 jail_dir: dir.path().join("jail"),
                 bridge: "br-test".into(),
                 subnet: "10.213.0.0/24".parse().unwrap(),
+                subnet6: None,
                 uid_base: 50_000,
                 slots: 100,
                 firecracker: "/usr/lib/banger/firecracker".into(),

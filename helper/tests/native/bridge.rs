@@ -12,18 +12,18 @@ fn the_bridge_has_address_and_carrier_without_a_tap() {
         "the_bridge_has_address_and_carrier_without_a_tap",
         &NEEDS,
         |bench| {
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             let addresses = run("ip", &["-4", "addr", "show", "dev", "br-test"]);
             assert!(addresses.contains("inet 10.213.0.1/24"), "{addresses}");
             let link = ip_link("br-test");
             assert_eq!(link["operstate"], "UP");
             assert_eq!(link["address"], "02:ba:0a:d5:00:01");
-            bench.unchanged(&Request::EnsureBridge {}, &[]);
+            bench.unchanged(&Request::EnsureBridge { ipv6: false }, &[]);
 
             run("ip", &["link", "set", "bgr-carrier", "nomaster"]);
             run("ip", &["addr", "flush", "dev", "br-test"]);
-            bench.changed(&Request::EnsureBridge {}, &[]);
-            bench.unchanged(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
+            bench.unchanged(&Request::EnsureBridge { ipv6: false }, &[]);
             assert_eq!(ip_link("bgr-carrier")["master"], "br-test");
         },
     );
@@ -33,7 +33,7 @@ fn the_bridge_has_address_and_carrier_without_a_tap() {
 fn a_bridge_of_somebody_else_is_refused() {
     native("a_bridge_of_somebody_else_is_refused", &NEEDS, |bench| {
         run("ip", &["link", "add", "br-test", "type", "bridge"]);
-        let error = bench.error(&Request::EnsureBridge {}, &[]);
+        let error = bench.error(&Request::EnsureBridge { ipv6: false }, &[]);
         assert_eq!((error.step.as_str(), error.retry), ("alias", Retry::Never));
         assert_eq!(ip_link("br-test")["ifalias"], serde_json::Value::Null);
     });
@@ -44,7 +44,7 @@ fn a_subnet_that_is_in_use_is_refused() {
     native("a_subnet_that_is_in_use_is_refused", &NEEDS, |bench| {
         run("ip", &["link", "add", "eth9", "type", "bridge"]);
         run("ip", &["addr", "add", "10.213.0.77/24", "dev", "eth9"]);
-        let error = bench.error(&Request::EnsureBridge {}, &[]);
+        let error = bench.error(&Request::EnsureBridge { ipv6: false }, &[]);
         assert_eq!(error.step, "subnet");
     });
 }

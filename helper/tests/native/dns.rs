@@ -36,7 +36,7 @@ fn port_53_is_bound_on_the_bridge_s_address_alone() {
             run("ip", &["link", "set", "lo", "up"]);
             // Without the address it waits for the bridge, ...
             assert_eq!(bench.error(&REQUEST, &sockets).retry, Retry::Later);
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             bench.changed(&REQUEST, &sockets);
             let at: SocketAddr = "10.213.0.1:53".parse().unwrap();
             assert_eq!((bound(&udp), bound(&tcp)), (at, at));

@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::bench::attach;
 
 /// `struct virtio_net_hdr`: nothing to offload.
-const HEADER: [u8; 10] = [0; 10];
-const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const HEADER: [u8; 10] = [0; 10];
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// An Ethernet frame of `frame_mac` that asks who has the gateway's address, and
 /// tells that `from` is at `mac`.
@@ -27,7 +27,7 @@ pub(crate) fn arp(frame_mac: [u8; 6], mac: [u8; 6], from: [u8; 4]) -> Vec<u8> {
 }
 
 /// The next frame, without its header; `None` when there is none by then.
-fn frame(tap: &mut File, until: Instant) -> Option<Vec<u8>> {
+pub(crate) fn frame(tap: &mut File, until: Instant) -> Option<Vec<u8>> {
     let left = until.saturating_duration_since(Instant::now());
     let limit = rustix::time::Timespec {
         tv_sec: left.as_secs() as i64,
@@ -213,7 +213,7 @@ fn datagram(frame: &[u8]) -> Option<Datagram> {
 }
 
 /// RFC 1071.
-fn checksum(bytes: &[u8]) -> [u8; 2] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.chunks(2);
     let mut sum: u32 = words
         .map(|it| u32::from(it[0]) << 8 | u32::from(it.get(1).copied().unwrap_or(0)))

@@ -18,7 +18,7 @@ fn everything_is_seen_and_foreign_taps_are_told_apart() {
             let uid = bench.uid();
             assert_eq!(bench.inventory().bridge, Probe::Known(false));
             assert_eq!(bench.inventory().taps, Probe::Known(vec![]));
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             bench.changed(&Request::EnsureTap { uid, slot: slot(5) }, &[]);
             let disk = open_rw(&bench.disk("work", 1 << 20));
             bench.changed(&ensure_loop(uid, DiskRole::Work), &[disk.as_fd()]);

@@ -17,6 +17,7 @@ pub(crate) fn policy(guests: &[u16], egress: &[(u16, &[&str])], isolated: bool) 
         guests: guests.iter().map(|&n| slot(n)).collect(),
         egress: egress.collect(),
         isolated,
+        ipv6: false,
     }
 }
 
@@ -24,7 +25,7 @@ pub(crate) fn nat(guests: &[u16]) -> Request {
     policy(guests, &[], false).into()
 }
 
-fn seen(bench: &Bench) -> Option<NetworkPolicy> {
+pub(crate) fn seen(bench: &Bench) -> Option<NetworkPolicy> {
     match bench.inventory().policy {
         Some(Probe::Known(policy)) => policy,
         other => panic!("{other:?}"),
@@ -196,7 +197,7 @@ fn a_guest_cannot_take_the_address_of_another() {
         &needs,
         |bench| {
             let uid = bench.uid();
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             bench.changed(&Request::EnsureTap { uid, slot: slot(1) }, &[]);
             let (mac, own, other) = ([2, 0xba, 10, 213, 0, 2], [10, 213, 0, 2], [10, 213, 0, 9]);
             let others_mac = [2, 0xba, 10, 213, 0, 9];

@@ -120,7 +120,7 @@ fn a_wrong_number_of_descriptors_is_refused_and_closed() {
                 };
                 assert_eq!(error.step, "descriptors");
             };
-            refused(&Request::EnsureBridge {}, &[peer.as_fd()]);
+            refused(&Request::EnsureBridge { ipv6: false }, &[peer.as_fd()]);
             refused(&ensure_loop(uid, DiskRole::Cow), &[]);
             refused(&ensure_loop(uid, DiskRole::Cow), &[fd, fd]);
             // The helper kept none: with ours gone, the other end is at its end.

@@ -59,7 +59,7 @@ fn a_warm_tap_goes_to_a_vm_and_comes_back_clean() {
     native(name, &NEEDS, |bench| {
         let error = bench.error(&ensure(2, 2), &[]);
         assert_eq!((error.step.as_str(), error.retry), ("bridge", Retry::Later));
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         bench.changed(&ensure(2, 2), &[]);
         bench.unchanged(&ensure(2, 2), &[]);
         let warm = ip_link("tap-pool-1");
@@ -131,7 +131,7 @@ fn a_warm_tap_goes_to_a_vm_and_comes_back_clean() {
 #[test]
 fn a_pool_that_is_full_keeps_no_more() {
     native("a_pool_that_is_full_keeps_no_more", &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         let uid = bench.uid();
         bench.changed(&claim(uid, 1), &[]);
         bench.changed(&ensure(1, 1), &[]);
@@ -153,7 +153,7 @@ fn a_pool_that_is_full_keeps_no_more() {
 fn a_stranger_under_our_name_stays_and_its_number_is_skipped() {
     let name = "a_stranger_under_our_name_stays_and_its_number_is_skipped";
     native(name, &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         run("ip", &["tuntap", "add", "tap-pool-1", "mode", "tap"]);
         // Our alias does not make it ours on another's bridge.
         run("ip", &["link", "add", "br-other", "type", "bridge"]);
@@ -207,7 +207,7 @@ fn a_stranger_under_our_name_stays_and_its_number_is_skipped() {
 fn what_a_crash_leaves_is_never_handed_out_and_repaired() {
     let name = "what_a_crash_leaves_is_never_handed_out_and_repaired";
     native(name, &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         let uid = bench.uid();
         let tap = |name: &str, alias: &str, user: &str| {
             run(
@@ -262,7 +262,7 @@ fn what_a_crash_leaves_is_never_handed_out_and_repaired() {
 fn a_leftover_that_somebody_has_open_stays_until_it_is_let_go() {
     let name = "a_leftover_that_somebody_has_open_stays_until_it_is_let_go";
     native(name, &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         bench.changed(&ensure(1, 1), &[]);
         let uid = bench.uid();
         bench.changed(&claim(uid, 1), &[]);
@@ -279,7 +279,7 @@ fn a_leftover_that_somebody_has_open_stays_until_it_is_let_go() {
 #[test]
 fn no_tap_is_handed_out_twice() {
     native("no_tap_is_handed_out_twice", &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         bench.changed(&ensure(16, 16), &[]);
         let uids: Vec<VmUid> = (0..32).map(|_| bench.uid()).collect();
         let bench = Arc::new(&*bench);
@@ -320,7 +320,7 @@ fn calls_that_come_together_are_one_warm_up() {
         "calls_that_come_together_are_one_warm_up",
         &NEEDS,
         |bench| {
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             let bench = &*bench;
             let changed = thread::scope(|scope| {
                 let calls: Vec<_> = (0..16)
@@ -357,7 +357,7 @@ fn a_batch_that_fails_as_a_whole_ends_the_warm_up() {
         let gone = (0..100).any(|_| names() == before);
         assert!(gone, "nothing is left of it");
         run("ip", &["link", "delete", "br-test"]);
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         bench.changed(&ensure(2, 4), &[]);
         assert!(names().contains("tap-pool-1"), "no number was burnt");
     });
@@ -367,7 +367,7 @@ fn a_batch_that_fails_as_a_whole_ends_the_warm_up() {
 fn at_size_0_every_tap_of_the_pool_goes_and_no_other() {
     let name = "at_size_0_every_tap_of_the_pool_goes_and_no_other";
     native(name, &NEEDS, |bench| {
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         bench.changed(&ensure(64, 16), &[]);
         let uid = bench.uid();
         bench.changed(&claim(uid, 1), &[]);

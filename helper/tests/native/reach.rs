@@ -14,7 +14,7 @@ const ELSEWHERE: [u8; 4] = [203, 0, 113, 2];
 
 /// Guests 1 and 2, and the world beyond the host behind a third tap.
 fn guests(bench: &mut Bench) -> (Guest, Guest, Guest) {
-    bench.changed(&Request::EnsureBridge {}, &[]);
+    bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
     for n in [1, 2] {
         let uid = bench.uid();
         bench.changed(&Request::EnsureTap { uid, slot: slot(n) }, &[]);

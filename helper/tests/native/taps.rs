@@ -12,7 +12,7 @@ fn a_tap_is_made_for_its_vmm_and_removed() {
         let (uid, slot) = (bench.uid(), slot(7));
         let ensure = Request::EnsureTap { uid, slot };
         assert_eq!(bench.error(&ensure, &[]).step, "bridge");
-        bench.changed(&Request::EnsureBridge {}, &[]);
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
         let handle = bench.changed(&ensure, &[]);
         assert_eq!(bench.unchanged(&ensure, &[]), handle);
 
@@ -43,7 +43,7 @@ fn a_foreign_tap_is_refused_and_stays_as_it_is() {
         "a_foreign_tap_is_refused_and_stays_as_it_is",
         &NEEDS,
         |bench| {
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             run(
                 "ip",
                 &["tuntap", "add", "bgr3", "mode", "tap", "user", "12345"],
@@ -68,7 +68,7 @@ fn another_vms_tap_and_a_slot_out_of_range_are_refused() {
         "another_vms_tap_and_a_slot_out_of_range_are_refused",
         &NEEDS,
         |bench| {
-            bench.changed(&Request::EnsureBridge {}, &[]);
+            bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
             let (one, two) = (bench.uid(), bench.uid());
             bench.changed(
                 &Request::EnsureTap {

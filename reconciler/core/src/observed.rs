@@ -2,8 +2,9 @@
 //! that failed is [`Presence::Unknown`], and nothing turns that into absence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
-use banger_protocol::inventory::{Exit, Process, TapPool};
+use banger_protocol::inventory::{Exit, Ipv6, Process, TapPool};
 use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, VmUid};
 
 use crate::api::virtual_machine::Port;
@@ -132,6 +133,8 @@ pub struct ObservedVm {
     pub work_file: Presence<DiskFile>,
     /// What the agent has said.
     pub guest: Guest,
+    /// The guest's IPv6 address, once its agent said that the guest has it.
+    pub ipv6: Option<Ipv6Addr>,
     /// Ports that are published now, sorted; they live in the daemon's memory.
     pub ports: Vec<Port>,
 }
@@ -152,6 +155,7 @@ impl ObservedVm {
             cow_file: Presence::Absent,
             work_file: Presence::Absent,
             guest: Guest::Silent,
+            ipv6: None,
             ports: Vec::new(),
         }
     }
@@ -174,6 +178,7 @@ impl ObservedVm {
             cow_file: u(why),
             work_file: u(why),
             guest: Guest::Silent,
+            ipv6: None,
             ports: Vec::new(),
         }
     }
@@ -216,6 +221,8 @@ pub struct Observed {
     pub elsewhere: ObservedVm,
     /// The bridge.
     pub bridge: Presence<()>,
+    /// How far IPv6 goes; absent: the helper is older than that.
+    pub ipv6: Presence<Ipv6>,
     /// What the tables let guests reach.
     pub nat: Presence<NetworkPolicy>,
     /// Rules of others that keep guests' packets from being forwarded; absent:
@@ -232,6 +239,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether the host could give guests IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.ipv6.present().is_some_and(|far| *far != Ipv6::Off)
+    }
+
     /// What is there of this VM.
     pub fn vm(&self, uid: VmUid) -> &ObservedVm {
         self.vms.get(&uid).unwrap_or(&self.elsewhere)

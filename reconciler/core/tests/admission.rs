@@ -244,10 +244,16 @@ fn a_published_port_stays_with_its_holder() {
 
 #[test]
 fn all_egress_policies_together_have_a_bound() {
+    at_most(32, "1024", |n, i| format!("10.{n}.{}.0/24", 2 * i));
+    at_most(16, "512", |n, i| format!("\"2001:db8:{n}:{}::/64\"", 2 * i));
+}
+
+/// So many VMs with 32 such networks each, and one more is refused.
+fn at_most(most: u32, bound: &str, network: impl Fn(u32, u32) -> String) {
     let base = image("debian");
-    let documents: Vec<(String, String)> = (0..33_u32)
+    let documents: Vec<(String, String)> = (0..=most)
         .map(|n| {
-            let all: Vec<String> = (0..32).map(|i| format!("10.{n}.{}.0/24", 2 * i)).collect();
+            let all: Vec<String> = (0..32).map(|i| network(n, i)).collect();
             let spec = format!("network: {{egress: {{allow: [{}]}}}}", all.join(", "));
             (
                 format!("v{n:02}.yaml"),
@@ -260,11 +266,13 @@ fn all_egress_policies_together_have_a_bound() {
         let vms = vms.map(|(file, text)| (file.as_str(), text.as_str()));
         vms.chain([("i.yaml", base.as_str())]).collect()
     };
-    let full = take_files(&files(32), &Intents::default());
-    assert_eq!(full.intents.vms.len(), 32);
-    let over = take_files(&files(33), &full.intents);
-    assert!(why(&over, "v32").contains("1024"), "{}", why(&over, "v32"));
-    assert_eq!(over.intents.vms.len(), 32);
+    let most = usize::try_from(most).unwrap();
+    let full = take_files(&files(most), &Intents::default());
+    assert_eq!(full.intents.vms.len(), most);
+    let over = take_files(&files(most + 1), &full.intents);
+    let last = format!("v{most:02}");
+    assert!(why(&over, &last).contains(bound), "{}", why(&over, &last));
+    assert_eq!(over.intents.vms.len(), most);
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl World {
                 parallel: WarmUps::try_from(2).unwrap(),
             }),
             guest_to_guest: true,
+            ipv6: true,
         };
         plan::plan(&self.intents, &self.host.do_observe(), clock)
     }

@@ -66,6 +66,7 @@ fn nat(guests: &[&VmIntent]) -> HostStep {
     HostStep::EnsureNat {
         policy: NetworkPolicy {
             guests: slots.collect(),
+            ipv6: true,
             ..NetworkPolicy::default()
         },
     }
@@ -73,7 +74,8 @@ fn nat(guests: &[&VmIntent]) -> HostStep {
 
 fn host() -> FakeHost {
     let host = FakeHost::new();
-    host.do_host_step(&HostStep::EnsureBridge).unwrap();
+    host.do_host_step(&HostStep::EnsureBridge { ipv6: true })
+        .unwrap();
     host.do_host_step(&nat(&[])).unwrap();
     host
 }
@@ -288,6 +290,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
         available_memory: 1 << 40,
         disk: DiskState::default(),
         guest_to_guest: true,
+        ipv6: true,
     };
     let nothing = plan(&Intents::default(), &host.do_observe(), clock);
     assert!(nothing.is_empty(), "{nothing:#?}");

@@ -198,6 +198,7 @@ impl World {
             pool: None,
             disk,
             guest_to_guest: true,
+            ipv6: true,
         };
         let plan = plan::plan(&self.intents, &observed, clock);
         check_plan(&plan, &observed);

@@ -16,7 +16,7 @@ use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm
 use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
 use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
 use banger_core::status::{Activity, Paths, View};
-use banger_protocol::inventory::Process;
+use banger_protocol::inventory::{Ipv6, Process};
 use banger_protocol::{Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
@@ -28,6 +28,7 @@ const CLOCK: Clock = Clock {
     pool: None,
     disk: ROOMY,
     guest_to_guest: true,
+    ipv6: true,
 };
 
 const ROOMY: DiskState = DiskState {
@@ -133,8 +134,10 @@ fn running(spec: &str) -> (Intents, Observed) {
         vms: BTreeMap::from([(vm.uid, here)]),
         elsewhere: ObservedVm::absent(),
         bridge: Presence::Present(()),
+        ipv6: Presence::Present(Ipv6::Bridge),
         nat: Presence::Present(NetworkPolicy {
             guests: [vm.allocation.slot].into(),
+            ipv6: true,
             ..NetworkPolicy::default()
         }),
         obstacles: Presence::Present(Vec::new()),
@@ -505,6 +508,50 @@ fn an_egress_policy_is_taken_live_and_goes_to_the_helper_whole() {
         ..CLOCK
     };
     assert!(step(&before, apart).unwrap().isolated);
+}
+
+/// What a host without IPv6, or a helper that doesn't know of it, makes of the plan.
+#[test]
+fn guests_have_ipv6_where_the_host_has_it() {
+    let spec = "network: {egress: {allow: [10.0.0.0/8, \"2001:db8::/32\"]}}";
+    let (intents, observed) = running(spec);
+    let slot = intents.vms.values().next().unwrap().allocation.slot;
+    let step = |far, clock| {
+        let observed = Observed {
+            ipv6: far,
+            ..observed.clone()
+        };
+        let planned = plan(&intents, &observed, clock);
+        let mut bridge = None;
+        let mut policy = None;
+        for step in planned.host {
+            match step {
+                HostStep::EnsureBridge { ipv6 } => bridge = Some(ipv6),
+                HostStep::EnsureNat { policy: wanted } => policy = Some(wanted),
+                other => panic!("{other:?}"),
+            }
+        }
+        let networks = |policy: NetworkPolicy| {
+            let allow = policy.egress.get(slot).unwrap();
+            (policy.ipv6, allow.len(), allow.len6())
+        };
+        (bridge, policy.map(networks))
+    };
+    let off = Clock {
+        ipv6: false,
+        ..CLOCK
+    };
+    let (with, without) = (Some((true, 2, 1)), Some((false, 1, 0)));
+    let there = Presence::Present;
+    assert_eq!(step(there(Ipv6::Bridge), CLOCK), (None, with));
+    assert_eq!(step(there(Ipv6::Host), CLOCK), (Some(true), with));
+    assert_eq!(step(there(Ipv6::Off), CLOCK), (None, without));
+    assert_eq!(step(Presence::Absent, CLOCK), (None, without));
+    assert_eq!(step(there(Ipv6::Bridge), off), (Some(false), without));
+    assert_eq!(step(there(Ipv6::Host), off), (None, without));
+    // What can't be told changes nothing: the tables have it.
+    let blind = Presence::Unknown("no netlink".into());
+    assert_eq!(step(blind, CLOCK), (None, with));
 }
 
 #[test]

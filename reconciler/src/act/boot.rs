@@ -121,9 +121,11 @@ impl Shared {
             true => vec![gateway(self.install.subnet)],
             false => nameservers::of_host(),
         };
+        let ula = self.ula.filter(|_| self.has_ipv6());
         let config = config::of_vm(vm, spec, &self.install, &key, servers);
         Ok(GuestConfig {
             work_disk,
+            ipv6: ula.map(|ula| config::ipv6(vm, ula)),
             ..config
         })
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use banger_core::api::Quantity;
 use banger_core::api::status::VmHandles;
@@ -13,7 +14,7 @@ use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, Process};
-use banger_protocol::{Install, Inventory, VmUid, install};
+use banger_protocol::{Install, Inventory, Ula, VmUid, install};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,6 +36,8 @@ pub struct RealHostOptions {
     pub state_dir: PathBuf,
     /// Whether guests ask the bridge for names.
     pub dns: bool,
+    /// The prefix of guests' IPv6 addresses; `None`: they have none.
+    pub ula: Option<Ula>,
     /// The owner's home, for the key that `banger vm ssh` uses.
     pub home: PathBuf,
     /// The helper's socket.
@@ -50,6 +53,7 @@ impl RealHostOptions {
     pub fn installed(install: Install, home: PathBuf) -> Self {
         Self {
             state_dir: install.state_dir.clone(),
+            ula: Some(install.ula()),
             install,
             dns: true,
             home,
@@ -74,6 +78,8 @@ impl RealHost {
             helper: HelperClient::new(options.helper_socket),
             install: options.install,
             dns: options.dns,
+            ula: options.ula,
+            ipv6: AtomicBool::new(false),
             handles: handles::HandleCache::default(),
             instances: crate::observe::Instances::default(),
             attendants: Attendants::default(),
@@ -130,6 +136,7 @@ impl RealHost {
 
     /// Watches and attends what runs, and takes over what agents said.
     async fn listen_in(&self, observed: &mut Observed, vms: &[VmIntent]) {
+        let ipv6 = self.shared.has_ipv6();
         for (uid, vm) in &mut observed.vms {
             let Presence::Present(vmm) = &vm.vmm else {
                 continue;
@@ -151,6 +158,7 @@ impl RealHost {
             if let Some(attendant) = attendant {
                 attendant.hold_pulse(vmm.instance == Instance::Paused);
                 vm.ports = attendant.published.ports();
+                vm.ipv6 = attendant.ipv6().filter(|_| ipv6);
                 let word = attendant.word();
                 // That it is leaving was also written down: a later daemon knows it.
                 if word != Guest::Silent {
@@ -201,13 +209,16 @@ impl Host for RealHost {
             Err(error) => Presence::Unknown(error.message),
         };
         observed.room = self.shared.room().await;
+        if observed.ipv6.unknown().is_none() {
+            shared.ipv6.store(observed.has_ipv6(), Ordering::Relaxed);
+        }
         self.listen_in(&mut observed, vms).await;
         observed
     }
 
     async fn host_step(&self, step: &HostStep) -> Result<(), StepError> {
         match step {
-            HostStep::EnsureBridge => self.shared.ensure_bridge().await,
+            HostStep::EnsureBridge { ipv6 } => self.shared.ensure_bridge(*ipv6).await,
             HostStep::EnsureNat { policy } => self.shared.ensure_nat(policy.clone()).await,
             HostStep::EnsurePool { size, parallel } => {
                 self.shared.ensure_pool(*size, *parallel).await

@@ -1,10 +1,11 @@
 //! What steps and observations share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_protocol::inventory::Process;
-use banger_protocol::{Install, VmUid};
+use banger_protocol::{Install, Ula, VmUid};
 use tokio::sync::Notify;
 
 use super::exit_watch::ExitWatch;
@@ -21,6 +22,10 @@ pub(super) struct Shared {
     pub(super) install: Install,
     /// Whether the bridge answers names, so that guests are to ask there.
     pub(super) dns: bool,
+    /// The prefix of guests' IPv6 addresses; `None`: they have none.
+    pub(super) ula: Option<Ula>,
+    /// Whether the host, as last seen, could give them IPv6.
+    pub(super) ipv6: AtomicBool,
     pub(super) layout: Layout,
     pub(super) helper: HelperClient,
     pub(super) handles: HandleCache,
@@ -37,6 +42,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Whether guests have IPv6, as far as the host is concerned.
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.ula.is_some() && self.ipv6.load(Ordering::Relaxed)
+    }
+
     /// Asks for a pass when the process ends; its attendant goes with it.
     pub(super) fn watch_exit(self: &Arc<Self>, uid: VmUid, process: Process) {
         // Weak, because the watch lives in what it would keep alive.

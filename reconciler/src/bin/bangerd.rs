@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use banger::act::files::private_directory;
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
@@ -20,7 +20,7 @@ use banger_core::config::Config;
 use banger_core::pressure::Pressure;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
-use banger_protocol::{Install, install, version};
+use banger_protocol::{Install, Ula, install, version};
 use banger_testkit::FakeHost;
 use clap::Parser;
 use ipnet::Ipv4Net;
@@ -190,6 +190,7 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
             rules: rules(&config, subnet, SIMULATED_SLOTS),
             names: None,
             state_dir,
+            ula: config.network.ula(Ula::beside(subnet)).unwrap_or_default(),
             config,
             home,
             socket,
@@ -197,12 +198,20 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
         };
         return daemon.run(host).await;
     };
+    let ula = config.network.ula(installed.ula()).map_err(|wanted| {
+        anyhow!(
+            "network.ipv6 is {wanted}, but banger was installed with {}. Take the line out of \
+             config.toml, or write \"off\"",
+            installed.ula()
+        )
+    })?;
     let rules = rules(&config, installed.subnet, installed.slots);
     let mut options = RealHostOptions::installed(installed.clone(), home.clone());
     options.state_dir.clone_from(&state_dir);
     let guests = config.disk.limits().end_of(Pressure::Guests);
     options.keep_free = guests.unwrap_or_default();
     options.dns = config.dns.enabled;
+    options.ula = ula;
     let host = Arc::new(RealHost::new(options));
     let asked = Arc::clone(&host);
     let helper = move || -> futures::future::BoxFuture<'static, Result<String, String>> {
@@ -225,6 +234,7 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
         dns::Service::new(
             &wanted,
             &installed,
+            ula,
             install::HELPER_SOCKET.into(),
             published,
         )
@@ -234,6 +244,7 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
         names: Some(Box::new(names)),
         state_dir,
         config,
+        ula,
         home,
         socket,
         identity,
@@ -251,6 +262,8 @@ struct Daemon {
     names: Option<Names>,
     state_dir: PathBuf,
     config: Config,
+    /// The prefix of guests' IPv6 addresses; `None`: they have none.
+    ula: Option<Ula>,
     home: PathBuf,
     socket: Option<PathBuf>,
     identity: Identity,
@@ -282,6 +295,7 @@ impl Daemon {
             pool: self.config.pool.target(),
             disk: self.config.disk.limits(),
             guest_to_guest: self.config.network.guest_to_guest,
+            ipv6: self.ula.is_some(),
             max_chains: self.config.limits.max_concurrent_actions.into(),
             resync: Duration::from_secs(self.config.directories.resync_seconds.into()),
             trash_keep: Duration::from_secs(u64::from(self.config.trash.keep_days) * 86_400),

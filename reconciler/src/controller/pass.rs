@@ -75,6 +75,7 @@ impl<H: Host> Controller<H> {
             pool: self.settings.pool,
             disk: self.disk_state(),
             guest_to_guest: self.settings.guest_to_guest,
+            ipv6: self.settings.ipv6,
         }
     }
 

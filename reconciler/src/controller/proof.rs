@@ -123,6 +123,7 @@ impl World {
         let settings = Settings {
             pool: None,
             guest_to_guest: true,
+            ipv6: true,
             trash_keep: Duration::from_secs(3 * 3600),
             directories: vec![self.root.path().join("config")],
             home: "/home/owner".into(),
@@ -296,6 +297,7 @@ impl World {
             pool: None,
             disk: gauge.state(DISK),
             guest_to_guest: true,
+            ipv6: true,
         };
         let plan = plan(&intents, &observed, clock);
         let waits = plan.waiting.iter().any(|waiting| {

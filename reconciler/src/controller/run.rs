@@ -69,6 +69,8 @@ pub struct Settings {
     pub disk: DiskLimits,
     /// Whether guests reach one another.
     pub guest_to_guest: bool,
+    /// Whether guests are to have IPv6, where the host has it.
+    pub ipv6: bool,
     /// A pass is made so often even if nothing wakes the loop.
     pub resync: Duration,
     /// Disks stay in the trash for so long, in the daemon's running time.

@@ -103,6 +103,7 @@ impl Daemon {
             max_chains: 2,
             pool,
             guest_to_guest: true,
+            ipv6: true,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };

@@ -3,6 +3,7 @@
 //! is dropped.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,6 +57,7 @@ impl Attendant {
             known_hosts: layout.known_hosts(uid),
             leaving: layout.leaving(uid),
             config: Mutex::new(config),
+            addresses: Mutex::default(),
         });
         let serving = tokio::spawn(Arc::clone(&channel).serve(listener));
         let (held, holding) = watch::channel(false);
@@ -81,6 +83,11 @@ impl Attendant {
     /// The guest's last word.
     pub fn word(&self) -> Guest {
         self.channel.word.last()
+    }
+
+    /// The IPv6 address that the guest was to have, if it said that it has it.
+    pub fn ipv6(&self) -> Option<Ipv6Addr> {
+        self.channel.ipv6()
     }
 
     /// What the guest is told from now on when it asks who it is.

@@ -5,6 +5,7 @@
 //! no more often than its quota allows.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Channel {
     pub leaving: PathBuf,
     /// What it is told about itself; replaced when the spec is given anew.
     pub config: Mutex<GuestConfig>,
+    /// The IPv6 addresses that it says it has.
+    pub addresses: Mutex<Vec<Ipv6Addr>>,
 }
 
 impl Channel {
@@ -84,8 +87,24 @@ impl Channel {
     pub(super) fn ready(&self, readiness: &Readiness) -> io::Result<()> {
         known_hosts::write(&self.known_hosts, self.uid, &readiness.host_keys)?;
         tracing::info!(vm = %self.uid, ssh = readiness.ssh, "the guest is ready");
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&readiness.ipv6);
         self.word.say(Guest::Ready);
         Ok(())
+    }
+
+    /// The address that it is to have, if it has it.
+    pub(super) fn ipv6(&self) -> Option<Ipv6Addr> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = config.ipv6.as_ref()?.address;
+        drop(config);
+        let addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        addresses.contains(&wanted).then_some(wanted)
     }
 
     /// One message and its answer.
@@ -102,8 +121,16 @@ impl Channel {
                 config.now_ns = config::now_ns();
                 return frame::write(&mut stream, &config).await;
             }
-            Boot::Ready { host_keys, ssh } => {
-                self.ready(&Readiness { host_keys, ssh })?;
+            Boot::Ready {
+                host_keys,
+                ssh,
+                ipv6,
+            } => {
+                self.ready(&Readiness {
+                    host_keys,
+                    ssh,
+                    ipv6,
+                })?;
             }
             Boot::Failed { stage, message } => {
                 let (stage, message) = (clean(&stage), clean(&message));

@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use banger_agent_protocol::GuestConfig;
+use banger_agent_protocol::{GuestConfig, GuestIpv6};
 use banger_core::intent::{VmIntent, VmSpec};
-use banger_protocol::Install;
 use banger_protocol::slot::gateway;
+use banger_protocol::{Install, Ula};
 
-/// The configuration for this VM when it runs with `spec`. The clock is set
-/// when it is handed out.
+/// The configuration for this VM when it runs with `spec`, without IPv6. The
+/// clock is set when it is handed out.
 pub fn of_vm(
     vm: &VmIntent,
     spec: &VmSpec,
@@ -23,6 +23,7 @@ pub fn of_vm(
         address: vm.allocation.address,
         prefix: install.subnet.prefix_len(),
         gateway: gateway(install.subnet),
+        ipv6: None,
         nameservers,
         search: vec!["vm".to_owned()],
         work_disk: spec.work_disk.is_some(),
@@ -30,6 +31,15 @@ pub fn of_vm(
         env: spec.env.clone(),
         files: Vec::new(),
         now_ns: 0,
+    }
+}
+
+/// The VM's part of the guests' IPv6 network.
+pub fn ipv6(vm: &VmIntent, ula: Ula) -> GuestIpv6 {
+    GuestIpv6 {
+        address: ula.guest(vm.allocation.slot),
+        prefix: ula.get().prefix_len(),
+        gateway: ula.gateway(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use banger_agent_protocol::{AgentRequest, AgentResponse, Boot, GuestConfig, Leaving, MAX_FRAME};
+use banger_agent_protocol::{
+    AgentRequest, AgentResponse, Boot, GuestConfig, GuestIpv6, Leaving, MAX_FRAME,
+};
 use banger_core::observed::Guest;
 use banger_protocol::VmUid;
 use banger_protocol::inventory::Process;
@@ -32,6 +34,7 @@ fn guest_config() -> GuestConfig {
         address: [172, 30, 0, 2].into(),
         prefix: 16,
         gateway: [172, 30, 0, 1].into(),
+        ipv6: None,
         nameservers: Vec::new(),
         search: vec!["vm".into()],
         work_disk: false,
@@ -60,6 +63,7 @@ fn host() -> Host {
         known_hosts: path.join("known_hosts"),
         leaving: path.join("leaving"),
         config: Mutex::new(guest_config()),
+        addresses: Mutex::default(),
     });
     let listener = socket::listen(&path, "v.sock_1024").unwrap();
     tokio::spawn(Arc::clone(&channel).serve(listener));
@@ -110,6 +114,7 @@ async fn a_ready_guest_is_pinned_and_asks_for_a_pass() {
         &Boot::Ready {
             host_keys,
             ssh: true,
+            ipv6: Vec::new(),
         },
     )
     .await;
@@ -121,6 +126,34 @@ async fn a_ready_guest_is_pinned_and_asks_for_a_pass() {
         pinned,
         format!("{name} ssh-ed25519 AAAAC3Nz\n{name} ssh-rsa AAAA\n")
     );
+}
+
+/// Only the address that it was given counts, whatever else a guest says it has.
+#[tokio::test]
+async fn a_guest_has_ipv6_once_it_says_so() {
+    let host = host();
+    let ready = |addresses: &[&str]| Boot::Ready {
+        host_keys: Vec::new(),
+        ssh: false,
+        ipv6: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+    };
+    let own = "fdba:ac1e:0:10::2";
+    say(&host, &ready(&[own])).await;
+    assert_eq!(host.channel.ipv6(), None, "it was given none");
+    host.channel.config.lock().unwrap().ipv6 = Some(GuestIpv6 {
+        address: own.parse().unwrap(),
+        prefix: 64,
+        gateway: "fdba:ac1e:0:10::1".parse().unwrap(),
+    });
+    assert_eq!(host.channel.ipv6(), own.parse().ok());
+    say(&host, &ready(&["fdba:ac1e:0:10::3"])).await;
+    assert_eq!(host.channel.ipv6(), None);
+    // An older agent says nothing of it.
+    let old = serde_json::from_str(r#"{"kind":"ready","hostKeys":[],"ssh":false}"#).unwrap();
+    say(&host, &ready(&["2001:db8::1", own])).await;
+    assert_eq!(host.channel.ipv6(), own.parse().ok());
+    say(&host, &old).await;
+    assert_eq!(host.channel.ipv6(), None);
 }
 
 #[tokio::test]
@@ -175,6 +208,7 @@ async fn nonsense_is_dropped_and_the_next_message_is_heard() {
         &Boot::Ready {
             host_keys,
             ssh: false,
+            ipv6: Vec::new(),
         },
     )
     .await;
@@ -195,6 +229,7 @@ async fn a_guest_that_hoards_connections_only_delays_itself() {
         &Boot::Ready {
             host_keys,
             ssh: false,
+            ipv6: Vec::new(),
         },
     )
     .await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Root, Vmm};
-use banger_protocol::inventory::{DmPart, Loop, Probe};
+use banger_protocol::inventory::{DmPart, Ipv6, Loop, Probe};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Obstacle, VmUid};
 
 use super::files::{OwnFile, StateFiles};
@@ -70,6 +70,7 @@ pub fn assemble(
         vms,
         elsewhere,
         bridge,
+        ipv6: ipv6(inventory),
         nat,
         obstacles: obstacles(inventory),
         pool,
@@ -94,6 +95,15 @@ fn policy(inventory: &Inventory) -> Presence<NetworkPolicy> {
         (Some(Probe::Unknown(why)), _) | (None, Probe::Unknown(why)) => {
             Presence::Unknown(why.clone())
         }
+    }
+}
+
+/// How far IPv6 goes. An older helper doesn't tell, and knows nothing of it.
+fn ipv6(inventory: &Result<Inventory, String>) -> Presence<Ipv6> {
+    match inventory.as_ref().map(|it| &it.ipv6) {
+        Ok(Some(Probe::Known(far))) => Presence::Present(*far),
+        Ok(None) => Presence::Absent,
+        Ok(Some(Probe::Unknown(why))) | Err(why) => Presence::Unknown(why.clone()),
     }
 }
 

@@ -99,6 +99,7 @@ fn inventory() -> Inventory {
         nat: Probe::Known(None),
         policy: Some(Probe::Known(None)),
         obstacles: Some(Probe::Known(Vec::new())),
+        ipv6: None,
     }
 }
 

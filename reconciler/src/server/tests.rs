@@ -68,6 +68,7 @@ impl Running {
             disk: DiskLimits::default(),
             max_chains: 2,
             guest_to_guest: true,
+            ipv6: true,
             resync: Duration::from_secs(60),
             patience: Duration::from_secs(5),
         };

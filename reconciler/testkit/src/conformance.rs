@@ -12,6 +12,7 @@ use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
+use banger_protocol::inventory::Ipv6;
 use banger_protocol::{Cidrs, DiskRole, NetworkPolicy, Sectors};
 
 /// What the cases work on.
@@ -150,17 +151,20 @@ impl Case {
             }
             Self::NetworkMayBeRepeated => {
                 let allow = Cidrs::of(["192.0.2.0/24".parse().map_err(|_| "a literal")?]);
+                let before = trial.host.observe(&trial.bench.vms).await;
+                let ipv6 = before.has_ipv6();
                 let policy = NetworkPolicy {
                     guests: [one.allocation.slot].into(),
                     egress: [(one.allocation.slot, allow.unwrap_or_default())]
                         .into_iter()
                         .collect(),
                     isolated: true,
+                    ipv6,
                 };
                 let nat = HostStep::EnsureNat {
                     policy: policy.clone(),
                 };
-                for step in [HostStep::EnsureBridge, nat] {
+                for step in [HostStep::EnsureBridge { ipv6 }, nat] {
                     for _ in 0..2 {
                         let done = trial.host.host_step(&step).await;
                         done.map_err(|error| refused(&format!("{step:?}"), &error))?;
@@ -168,6 +172,10 @@ impl Case {
                 }
                 let observed = trial.host.observe(&trial.bench.vms).await;
                 equal(&"the bridge", &observed.bridge, &Presence::Present(()))?;
+                if ipv6 {
+                    let bridge = Presence::Present(Ipv6::Bridge);
+                    equal(&"the bridge's IPv6", &observed.ipv6, &bridge)?;
+                }
                 equal(&"NAT", &observed.nat, &Presence::Present(policy))?;
             }
         }

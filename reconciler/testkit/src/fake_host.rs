@@ -17,7 +17,7 @@ use banger_core::plan::{HostStep, Step, wants_to_run};
 use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
-use banger_protocol::inventory::{Probe, TapPool};
+use banger_protocol::inventory::{Ipv6, Probe, TapPool};
 use banger_protocol::{DiskRole, NetworkPolicy, Obstacle, VmUid};
 use tokio::sync::Notify;
 
@@ -40,6 +40,7 @@ struct State {
     boot: u32,
     vms: BTreeMap<VmUid, FakeVm>,
     bridge: bool,
+    ipv6: Ipv6,
     nat: Option<NetworkPolicy>,
     obstacles: Vec<Obstacle>,
     pool: TapPool,
@@ -63,6 +64,7 @@ impl Default for State {
             boot: 0,
             vms: BTreeMap::new(),
             bridge: false,
+            ipv6: Ipv6::Host,
             nat: None,
             obstacles: Vec::new(),
             pool: TapPool::default(),
@@ -286,6 +288,7 @@ impl FakeHost {
         let mut state = self.state();
         state.boot += 1;
         state.bridge = false;
+        state.ipv6 = Ipv6::Host;
         state.nat = None;
         state.pool = TapPool::default();
         state.vms.values_mut().for_each(FakeVm::reboot);
@@ -356,7 +359,7 @@ impl FakeHost {
 
     fn host_step_call(&self, step: &HostStep) -> Result<Result<(), StepError>, Trouble> {
         let name = match step {
-            HostStep::EnsureBridge => "making the bridge",
+            HostStep::EnsureBridge { .. } => "making the bridge",
             HostStep::EnsureNat { .. } => "making the NAT table",
             HostStep::EnsurePool { .. } => "filling the tap pool",
             HostStep::EnsureBallast { .. } => "allocating the ballast",
@@ -364,7 +367,13 @@ impl FakeHost {
         };
         self.call(name, |state| {
             match step {
-                HostStep::EnsureBridge => state.bridge = true,
+                HostStep::EnsureBridge { ipv6 } => {
+                    state.ipv6 = match ipv6 {
+                        true => Ipv6::Bridge,
+                        false => Ipv6::Host,
+                    };
+                    state.bridge = true;
+                }
                 HostStep::EnsureNat { policy } => state.nat = Some(policy.clone()),
                 HostStep::EnsurePool { size, .. } => {
                     if state.pool_fails {
@@ -455,10 +464,11 @@ impl FakeHost {
             vms: state
                 .vms
                 .iter()
-                .map(|(uid, vm)| (*uid, vm.observed()))
+                .map(|(uid, vm)| (*uid, vm.observed(state.ipv6)))
                 .collect(),
             elsewhere: ObservedVm::absent(),
             bridge: presence(state.bridge),
+            ipv6: Presence::Present(state.ipv6),
             nat: state
                 .nat
                 .clone()
@@ -479,6 +489,7 @@ fn nothing_known(boot_id: String, why: &str) -> Observed {
         vms: BTreeMap::new(),
         elsewhere: ObservedVm::unknown(why),
         bridge: Presence::Unknown(why.into()),
+        ipv6: Presence::Unknown(why.into()),
         nat: Presence::Unknown(why.into()),
         obstacles: Presence::Unknown(why.into()),
         pool: Presence::Unknown(why.into()),

@@ -3,14 +3,17 @@
 
 mod inventory;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use banger_core::api::virtual_machine::Port;
 use banger_core::intent::ImageDigest;
 use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};
 use banger_core::plan::Step;
 use banger_core::seam::{StepError, VmRef};
 use banger_core::trash::Trashed;
-use banger_protocol::inventory::{Exit, Process};
-use banger_protocol::{DiskRole, LoopNumber, Sectors};
+use banger_protocol::inventory::{Exit, Ipv6, Process};
+use banger_protocol::{DiskRole, LoopNumber, Sectors, Ula};
+use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
 use crate::foreign::Foreign;
@@ -33,6 +36,8 @@ pub(crate) struct FakeVm {
     cow_over: Option<ImageDigest>,
     work_file: Option<u64>,
     pub(crate) guest: Guest,
+    /// What the guest was given.
+    ipv6: Option<Ipv6Addr>,
     pub(crate) ports: Vec<Port>,
     /// Disks that went to the trash.
     pub(crate) trashed: Vec<DiskRole>,
@@ -66,6 +71,11 @@ impl Numbers {
             }
         }
     }
+}
+
+/// The prefix of a host that chose none.
+fn ula() -> Ula {
+    Ula::beside(Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 16))
 }
 
 fn errno(step: &Step, what: &str) -> StepError {
@@ -184,6 +194,10 @@ impl FakeVm {
                 }
                 self.booted = true;
                 self.guest = Guest::Ready;
+                self.ipv6 = match vm {
+                    VmRef::Intended(vm) => Some(ula().guest(vm.allocation.slot)),
+                    VmRef::Orphan(_) => None,
+                };
             }
             Step::PublishPorts => {
                 if let VmRef::Intended(vm) = vm {
@@ -371,7 +385,7 @@ impl FakeVm {
         Ok(())
     }
 
-    pub(crate) fn observed(&self) -> ObservedVm {
+    pub(crate) fn observed(&self, far: Ipv6) -> ObservedVm {
         fn presence<T>(thing: Option<T>) -> Presence<T> {
             thing.map_or(Presence::Absent, Presence::Present)
         }
@@ -398,6 +412,9 @@ impl FakeVm {
             cow_file: file(self.cow_file),
             work_file: file(self.work_file),
             guest: self.guest.clone(),
+            ipv6: self
+                .ipv6
+                .filter(|_| far == Ipv6::Bridge && self.guest == Guest::Ready),
             ports: self.ports.clone(),
         }
     }

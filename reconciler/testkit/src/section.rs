@@ -55,7 +55,10 @@ impl Section {
             self.hide_of(vm, &why);
         }
         match self {
-            Self::Bridge => observed.bridge = Presence::Unknown(why),
+            Self::Bridge => {
+                observed.bridge = Presence::Unknown(why.clone());
+                observed.ipv6 = Presence::Unknown(why);
+            }
             Self::Nat => {
                 observed.nat = Presence::Unknown(why.clone());
                 observed.obstacles = Presence::Unknown(why);

@@ -16,7 +16,9 @@ async fn bench(host: &FakeHost) -> Bench {
         vm.image = Some(image.clone());
         vm
     });
-    host.host_step(&HostStep::EnsureBridge).await.unwrap();
+    host.host_step(&HostStep::EnsureBridge { ipv6: true })
+        .await
+        .unwrap();
     Bench {
         image,
         size: Sectors::from_bytes(1 << 30),

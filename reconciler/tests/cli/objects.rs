@@ -34,7 +34,7 @@ pub(crate) fn vm_json(name: &str) -> Value {
                 condition("Ready", "True", "Ready", ""),
             ],
             "runtime": {
-                "guestIp": "172.30.0.2", "mac": "02:ba:ac:1e:00:02", "vsockCid": 3,
+                "guestIp": "172.30.0.2", "guestIp6": "fdba:ac1e:0:10::2", "mac": "02:ba:ac:1e:00:02", "vsockCid": 3,
                 "dnsName": format!("{name}.vm"), "vmDir": format!("/var/lib/banger/vms/{UID}"),
                 "serialLog": format!("/var/lib/banger/vms/{UID}/serial.log"),
                 "apiSocket": format!("/run/banger/vms/{UID}/fc.sock"),

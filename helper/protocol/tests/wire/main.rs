@@ -10,9 +10,9 @@ use banger_protocol::frame::{HEADER, MAX_REQUEST, body_length, decode, encode};
 use banger_protocol::policy::GuestEgress;
 use banger_protocol::{
     Cidrs, DiskRole, Egress, Inventory, LoopNumber, NetworkPolicy, PoolSize, Request, Response,
-    Sectors, Slot, Version, VmUid, WarmUps,
+    Sectors, Slot, Ula, Version, VmUid, WarmUps,
 };
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -48,7 +48,9 @@ fn what_is_not_exactly_a_request_is_refused() {
         r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8","10.1.0.0/16"]}]}"#,
         r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["11.0.0.0/8","10.0.0.0/8"]}]}"#,
         r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8; flush ruleset"]}]}"#,
-        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["fd00::/8"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["fd00::1/8"]}]}"#,
+        r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["fd00::/8","10.0.0.0/8"]}]}"#,
+        r#"{"op":"ensure-bridge","ipv6":true,"prefix":"fd00::/64"}"#,
         r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":[]},{"slot":1,"allow":[]}]}"#,
         r#"{"op":"ensure-nat","guests":[1],"egress":[{"slot":0,"allow":[]}]}"#,
         r#"{"op":"remove-dm","uid":"../../../etc/passwd"}"#,
@@ -82,15 +84,19 @@ fn role() -> impl Strategy<Value = DiskRole> {
 }
 
 fn policy() -> impl Strategy<Value = NetworkPolicy> {
-    let network = (any::<u32>(), 0..=32_u8)
-        .prop_map(|(bits, prefix)| Ipv4Net::new(bits.into(), prefix).unwrap());
-    let allow = vec(network, 0..8).prop_map(|all| Cidrs::of(all).unwrap());
+    let ipv4 = (any::<u32>(), 0..=32_u8)
+        .prop_map(|(bits, prefix)| IpNet::V4(Ipv4Net::new(bits.into(), prefix).unwrap()));
+    let ipv6 = (any::<u128>(), 0..=128_u8)
+        .prop_map(|(bits, prefix)| IpNet::V6(Ipv6Net::new(bits.into(), prefix).unwrap()));
+    let allow = vec(prop_oneof![ipv4, ipv6], 0..8).prop_map(|all| Cidrs::of(all).unwrap());
     let egress = btree_map(slot(), allow, 0..20).prop_map(Egress::from_iter);
-    (btree_set(slot(), 0..50), egress, any::<bool>()).prop_map(|(guests, egress, isolated)| {
+    let guests = btree_set(slot(), 0..50);
+    (guests, egress, any::<bool>(), any::<bool>()).prop_map(|(guests, egress, isolated, ipv6)| {
         NetworkPolicy {
             guests,
             egress,
             isolated,
+            ipv6,
         }
     })
 }
@@ -102,7 +108,7 @@ fn request() -> impl Strategy<Value = Request> {
             version: Version { major, minor }
         }),
         Just(Request::Inventory {}),
-        Just(Request::EnsureBridge {}),
+        any::<bool>().prop_map(|ipv6| Request::EnsureBridge { ipv6 }),
         (0..=PoolSize::MOST, 1..=WarmUps::MOST).prop_map(|(size, parallel)| {
             Request::EnsurePool {
                 size: PoolSize::try_from(size).unwrap(),
@@ -197,18 +203,27 @@ fn a_request_without_a_policy_is_that_of_minor_0() {
 #[test]
 fn the_largest_policy_fits_into_one_request() {
     let slot = |n| Slot::try_from(n).unwrap();
-    // The longest text that a network has, none next to another.
-    let network = |n: u32| Ipv4Net::new((0xc800_0001 + 2 * n).into(), 32).unwrap();
+    // The longest texts that networks have, none next to another.
+    let network = |n: u32| IpNet::V4(Ipv4Net::new((0xc800_0001 + 2 * n).into(), 32).unwrap());
+    let network6 = |n: u32| {
+        let bits = u128::MAX - 1 - 2 * u128::from(n);
+        IpNet::V6(Ipv6Net::new(bits.into(), 128).unwrap())
+    };
+    let most6 = u32::try_from(Egress::MOST6).unwrap();
     let of_one = u32::try_from(Egress::MOST / 1024).unwrap();
     let egress = (1..=1024_u16).map(|n| {
         let first = u32::from(n) * of_one;
-        let all = (first..first + of_one).map(network);
+        let all = (first..first + of_one).map(|it| match it <= most6 {
+            true => network6(it),
+            false => network(it),
+        });
         (slot(n), Cidrs::of(all).unwrap())
     });
     let policy = NetworkPolicy {
         guests: (1..=1024).map(slot).collect(),
         egress: egress.collect(),
         isolated: true,
+        ipv6: true,
     };
     let frame = encode(&Request::from(policy.clone()), MAX_REQUEST).unwrap();
     assert_eq!(
@@ -217,9 +232,10 @@ fn the_largest_policy_fits_into_one_request() {
     );
 
     let all =
-        |most: usize| -> Vec<Ipv4Net> { (0..u32::try_from(most).unwrap()).map(network).collect() };
+        |most: usize| -> Vec<IpNet> { (0..u32::try_from(most).unwrap()).map(network).collect() };
     assert!(Cidrs::of(all(Cidrs::MOST)).is_ok());
     assert!(Cidrs::of(all(Cidrs::MOST + 1)).is_err());
+    let of_32 = u32::try_from(Cidrs::MOST).unwrap();
     let full = |n| GuestEgress {
         slot: slot(n),
         allow: Cidrs::of(all(Cidrs::MOST)).unwrap(),
@@ -227,6 +243,13 @@ fn the_largest_policy_fits_into_one_request() {
     let most = u16::try_from(Egress::MOST / Cidrs::MOST).unwrap();
     assert!(Egress::try_from((1..=most).map(full).collect::<Vec<_>>()).is_ok());
     assert!(Egress::try_from((1..=most + 1).map(full).collect::<Vec<_>>()).is_err());
+    let full6 = |n| GuestEgress {
+        slot: slot(n),
+        allow: Cidrs::of((0..of_32).map(network6)).unwrap(),
+    };
+    let most = u16::try_from(Egress::MOST6 / Cidrs::MOST).unwrap();
+    assert!(Egress::try_from((1..=most).map(full6).collect::<Vec<_>>()).is_ok());
+    assert!(Egress::try_from((1..=most + 1).map(full6).collect::<Vec<_>>()).is_err());
 }
 
 #[test]
@@ -236,4 +259,75 @@ fn networks_have_one_form() {
     let texts: Vec<String> = written.iter().map(|it| it.to_string()).collect();
     assert_eq!(texts, ["10.0.0.0/8", "192.0.2.0/24"]);
     assert_eq!(cidrs(&["1.2.3.4/0"]), cidrs(&["0.0.0.0/0"]));
+    let both = cidrs(&["fd00::/9", "::/0", "192.0.2.0/24", "10.0.0.0/8"]);
+    let texts: Vec<String> = both.iter().map(|it| it.to_string()).collect();
+    assert_eq!(texts, ["10.0.0.0/8", "192.0.2.0/24", "::/0"]);
+    assert_eq!((both.len6(), both.ipv4().len()), (1, 2));
+}
+
+/// A peer of minor 2 knows nothing of IPv6.
+#[test]
+fn without_ipv6_a_request_is_that_of_minor_2() {
+    let json = |request: &Request| serde_json::to_string(request).unwrap();
+    let bridge = Request::EnsureBridge { ipv6: false };
+    assert_eq!(json(&bridge), r#"{"op":"ensure-bridge"}"#);
+    assert_eq!(decode::<Request>(json(&bridge).as_bytes()).unwrap(), bridge);
+    let policy = NetworkPolicy {
+        egress: Egress::from_iter([(
+            Slot::try_from(1).unwrap(),
+            cidrs(&["10.0.0.0/8", "2001:db8::/32"]),
+        )]),
+        ipv6: true,
+        ..NetworkPolicy::default()
+    };
+    assert_eq!(
+        json(&Request::from(policy.without_ipv6())),
+        r#"{"op":"ensure-nat","guests":[],"egress":[{"slot":1,"allow":["10.0.0.0/8"]}]}"#
+    );
+}
+
+#[test]
+fn a_prefix_is_a_64_of_unique_local_addresses() {
+    for wrong in [
+        "2001:db8::/64",
+        "fe80::/64",
+        "fd00::/48",
+        "fd00::/65",
+        "fd00::1/64",
+        "172.30.0.0/16",
+        "fd00::",
+        "",
+    ] {
+        assert!(wrong.parse::<Ula>().is_err(), "{wrong}");
+        assert!(serde_json::from_value::<Ula>(wrong.into()).is_err());
+    }
+    let ula: Ula = "fc12:3456:789a:1::/64".parse().unwrap();
+    assert_eq!(serde_json::to_value(ula).unwrap(), "fc12:3456:789a:1::/64");
+    let beside = Ula::beside("172.30.0.0/16".parse().unwrap());
+    assert_eq!(beside.to_string(), "fdba:ac1e:0:10::/64");
+    assert_eq!(beside.gateway().to_string(), "fdba:ac1e:0:10::1");
+    let link_local = banger_protocol::ula::link_local([2, 0xba, 10, 213, 0, 2]);
+    assert_eq!(link_local.to_string(), "fe80::ba:aff:fed5:2");
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_of_one_slot_alone(slot in slot(), bits: u32, prefix in 0..=29_u8) {
+        let subnet = Ipv4Net::new(bits.into(), prefix).unwrap().trunc();
+        let ula = Ula::beside(subnet);
+        prop_assert_eq!(Ula::try_from(ula.get()), Ok(ula));
+        let address = ula.guest(slot);
+        prop_assert!(ula.contains(address) && address != ula.gateway());
+        prop_assert_eq!(ula.slot(address), Some(slot));
+        prop_assert_eq!(ula.slot(ula.gateway()), None);
+    }
+
+    #[test]
+    fn any_address_of_the_prefix_is_a_slots_or_nobodys(bits: u128) {
+        let ula = Ula::beside("10.0.0.0/8".parse().unwrap());
+        let address = std::net::Ipv6Addr::from(bits);
+        if let Some(slot) = ula.slot(address) {
+            prop_assert_eq!(ula.guest(slot), address);
+        }
+    }
 }

@@ -21,8 +21,8 @@ fn next(request: Option<&Request>) -> Option<Request> {
             version: Version { major: 1, minor: 0 },
         },
         Some(Request::Hello { .. }) => Request::Inventory {},
-        Some(Request::Inventory {}) => Request::EnsureBridge {},
-        Some(Request::EnsureBridge {}) => Request::EnsurePool {
+        Some(Request::Inventory {}) => Request::EnsureBridge { ipv6: true },
+        Some(Request::EnsureBridge { .. }) => Request::EnsurePool {
             size: PoolSize::try_from(4).unwrap(),
             parallel: WarmUps::try_from(2).unwrap(),
         },
@@ -39,8 +39,9 @@ fn next(request: Option<&Request>) -> Option<Request> {
         Some(Request::EnsureDm { .. }) => Request::RemoveDm { uid },
         Some(Request::RemoveDm { .. }) => Request::EnsureNat {
             guests: BTreeSet::from([slot]),
-            egress: Egress::from_iter([(slot, cidrs(&["10.0.0.0/8"]))]),
+            egress: Egress::from_iter([(slot, cidrs(&["10.0.0.0/8", "2001:db8::/32"]))]),
             isolated: true,
+            ipv6: true,
         },
         Some(Request::EnsureNat { .. }) => Request::EnsureDns {},
         Some(Request::EnsureDns {}) => Request::EnsureResolver {},
@@ -79,7 +80,7 @@ fn the_operations_are_exactly_these() {
     insta::assert_snapshot!(lines.join("\n"), @r###"
     0 {"op":"hello","version":{"major":1,"minor":0}}
     0 {"op":"inventory"}
-    0 {"op":"ensure-bridge"}
+    0 {"op":"ensure-bridge","ipv6":true}
     0 {"op":"ensure-pool","size":4,"parallel":2}
     0 {"op":"ensure-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
     0 {"op":"remove-tap","uid":"00000000-0000-0000-0000-000000000007","slot":1}
@@ -87,7 +88,7 @@ fn the_operations_are_exactly_these() {
     0 {"op":"remove-loop","uid":"00000000-0000-0000-0000-000000000007","role":"cow","device":3}
     0 {"op":"ensure-dm","uid":"00000000-0000-0000-0000-000000000007","base":3,"cow":4,"size":2048}
     0 {"op":"remove-dm","uid":"00000000-0000-0000-0000-000000000007"}
-    0 {"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8"]}],"isolated":true}
+    0 {"op":"ensure-nat","guests":[1],"egress":[{"slot":1,"allow":["10.0.0.0/8","2001:db8::/32"]}],"isolated":true,"ipv6":true}
     2 {"op":"ensure-dns"}
     0 {"op":"ensure-resolver"}
     0 {"op":"remove-resolver"}

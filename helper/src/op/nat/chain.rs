@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::listing::Listing;
 
 /// Raised with every change of the rules, so that older ones are replaced.
-pub(super) const REVISION: &str = "banger 2";
+pub(super) const REVISION: &str = "banger 3";
 
 /// A base chain.
 pub(super) struct Chain {

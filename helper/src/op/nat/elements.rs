@@ -1,48 +1,71 @@
 //! The sets that a policy is made of: to nft(8) and back. `confined` has the
 //! addresses of guests with an egress policy, `egress` pairs of such an address
-//! and a network. In both tables, since a set belongs to one.
+//! and a network; `confined6` and `egress6` the same of IPv6. In both tables,
+//! since a set belongs to one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use banger_protocol::{Cidrs, Egress, Install, Slot};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::Value;
 
+use super::family::Family;
 use super::listing::Listing;
 
-/// The sets of an egress policy, sorted.
+/// The sets of an egress policy, of each family.
 pub(super) const SETS: [&str; 2] = ["confined", "egress"];
-/// Matches what a guest's egress policy doesn't name.
-pub(super) const BEYOND_EGRESS: &str = "ip saddr @confined ip saddr . ip daddr != @egress";
 
-/// A set of addresses.
-pub(super) fn write_addresses(
-    name: &str,
-    addresses: impl Iterator<Item = Ipv4Addr>,
-    text: &mut String,
-) {
-    let elements: Vec<String> = addresses.map(|it| it.to_string()).collect();
-    write_set(name, "type ipv4_addr;", &elements, text);
+/// Matches what a guest's egress policy doesn't name.
+pub(super) fn beyond_egress(family: Family) -> String {
+    let ([confined, egress], ip) = (SETS.map(|it| family.set(it)), family.word());
+    format!("{ip} saddr @{confined} {ip} saddr . {ip} daddr != @{egress}")
 }
 
-/// Both sets of an egress policy.
-pub(super) fn write_egress(install: &Install, egress: &Egress, text: &mut String) {
-    let guests = || {
-        let all = egress.iter();
-        all.filter_map(|(slot, allow)| Some((slot.address(install.subnet)?, allow)))
-    };
-    write_addresses(SETS[0], guests().map(|(address, _)| address), text);
-    let pairs: Vec<String> = guests()
-        .flat_map(|(address, allow)| allow.iter().map(move |to| format!("{address} . {to}")))
-        .collect();
-    write_set(
-        SETS[1],
-        "type ipv4_addr . ipv4_addr; flags interval;",
-        &pairs,
-        text,
-    );
+/// The names of these sets of each family, sorted.
+pub(super) fn names(sets: &[&str], ipv6: bool) -> Vec<String> {
+    let of = |family: &Family| sets.iter().map(|set| family.set(set)).collect::<Vec<_>>();
+    let mut names: Vec<String> = Family::all(ipv6).iter().flat_map(of).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A set of guests' addresses, of each family.
+pub(super) fn write_guests(
+    install: &Install,
+    name: &str,
+    guests: &BTreeSet<Slot>,
+    ipv6: bool,
+    text: &mut String,
+) {
+    for family in Family::all(ipv6) {
+        let addresses = guests
+            .iter()
+            .filter_map(|slot| family.address(install, *slot));
+        let elements: Vec<String> = addresses.map(|it| it.to_string()).collect();
+        let kind = format!("type {};", family.of_address());
+        write_set(&family.set(name), &kind, &elements, text);
+    }
+}
+
+/// Both sets of an egress policy, of each family.
+pub(super) fn write_egress(install: &Install, egress: &Egress, ipv6: bool, text: &mut String) {
+    let guests = egress.iter().map(|(slot, _)| slot).collect();
+    write_guests(install, SETS[0], &guests, ipv6, text);
+    for family in Family::all(ipv6) {
+        let guests = egress
+            .iter()
+            .filter_map(|(slot, allow)| Some((family.address(install, slot)?, allow)));
+        let pairs: Vec<String> = guests
+            .flat_map(|(address, allow)| {
+                let of_family = allow.iter().filter(|to| family.has(to));
+                of_family.map(move |to| format!("{address} . {to}"))
+            })
+            .collect();
+        let kind = format!("type {0} . {0}; flags interval;", family.of_address());
+        write_set(&family.set(SETS[1]), &kind, &pairs, text);
+    }
 }
 
 fn write_set(name: &str, kind: &str, elements: &[String], text: &mut String) {
@@ -54,34 +77,52 @@ fn write_set(name: &str, kind: &str, elements: &[String], text: &mut String) {
     text.push_str("}\n");
 }
 
-/// The guests whose addresses these are; `None` where one is nobody's.
-pub(super) fn addresses(install: &Install, elements: &[Value]) -> Option<BTreeSet<Slot>> {
-    let slots = elements.iter().map(|it| slot(install, address(it)?));
-    slots.collect()
+/// The elements of sets, by name, as nft lists them.
+pub(super) type Sets = BTreeMap<String, Vec<Value>>;
+
+/// Those of these sets of ours that are in the list.
+pub(super) fn gather(listing: &Listing, family: &'static str, names: &[String]) -> Sets {
+    let elements = |name: &String| {
+        let all = listing.elements(family, name)?;
+        Some((name.clone(), all.to_vec()))
+    };
+    names.iter().filter_map(elements).collect()
 }
 
-/// The policy in a table's sets; `None` where it is none that we write.
-pub(super) fn egress(install: &Install, table: &Listing, family: &'static str) -> Option<Egress> {
-    let confined = addresses(install, table.elements(family, SETS[0])?)?;
-    pairs(install, confined, table.elements(family, SETS[1])?)
-}
-
-/// The policy that both sets make together.
-pub(super) fn pairs(
+/// The guests whose addresses a set has; `None` where an address is nobody's,
+/// or the families don't say the same.
+pub(super) fn guests(
     install: &Install,
-    confined: BTreeSet<Slot>,
-    elements: &[Value],
-) -> Option<Egress> {
-    let mut networks: BTreeMap<Slot, Vec<Ipv4Net>> = BTreeMap::new();
-    for slot in confined {
+    name: &str,
+    ipv6: bool,
+    sets: &Sets,
+) -> Option<BTreeSet<Slot>> {
+    let mut guests = None;
+    for family in Family::all(ipv6) {
+        let elements = sets.get(&family.set(name))?.iter();
+        let slots = elements.map(|it| family.slot(install, address(it)?));
+        let slots: BTreeSet<Slot> = slots.collect::<Option<_>>()?;
+        if guests.get_or_insert_with(|| slots.clone()) != &slots {
+            return None;
+        }
+    }
+    guests
+}
+
+/// The policy that these sets make together; `None` where it is none that we write.
+pub(super) fn egress(install: &Install, ipv6: bool, sets: &Sets) -> Option<Egress> {
+    let mut networks: BTreeMap<Slot, Vec<IpNet>> = BTreeMap::new();
+    for slot in guests(install, SETS[0], ipv6, sets)? {
         networks.insert(slot, Vec::new());
     }
-    for element in elements {
-        let [from, to] = element["concat"].as_array()?.as_slice() else {
-            return None;
-        };
-        let of = networks.get_mut(&slot(install, address(from)?)?)?;
-        of.push(network(to)?);
+    for family in Family::all(ipv6) {
+        for element in sets.get(&family.set(SETS[1]))? {
+            let [from, to] = element["concat"].as_array()?.as_slice() else {
+                return None;
+            };
+            let of = networks.get_mut(&family.slot(install, address(from)?)?)?;
+            of.push(network(to)?);
+        }
     }
     let mut policies = Vec::new();
     for (slot, mut all) in networks {
@@ -91,24 +132,16 @@ pub(super) fn pairs(
     Some(policies.into_iter().collect())
 }
 
-fn address(element: &Value) -> Option<Ipv4Addr> {
+fn address(element: &Value) -> Option<IpAddr> {
     element.as_str()?.parse().ok()
 }
 
 /// `"1.2.3.4"`, or `{"prefix": {"addr": "1.2.3.0", "len": 24}}`.
-fn network(element: &Value) -> Option<Ipv4Net> {
+fn network(element: &Value) -> Option<IpNet> {
     if let Some(one) = address(element) {
         return Some(one.into());
     }
     let prefix = &element["prefix"];
     let length = u8::try_from(prefix["len"].as_u64()?).ok()?;
-    Ipv4Net::new(address(&prefix["addr"])?, length).ok()
-}
-
-/// The slot of a guest's address.
-fn slot(install: &Install, address: Ipv4Addr) -> Option<Slot> {
-    let first = u32::from(install.subnet.network()).checked_add(1)?;
-    let number = u32::from(address).checked_sub(first)?;
-    let slot = Slot::try_from(u16::try_from(number).ok()?).ok()?;
-    (slot.address(install.subnet) == Some(address)).then_some(slot)
+    IpNet::new(address(&prefix["addr"])?, length).ok()
 }

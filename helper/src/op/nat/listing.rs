@@ -21,7 +21,7 @@ impl Listing {
     }
 
     /// One set of a table of ours, with its elements.
-    pub(super) async fn set(family: &'static str, name: &'static str) -> Result<Self, Failure> {
+    pub(super) async fn set(family: &'static str, name: &str) -> Result<Self, Failure> {
         Self::ask(&["-j", "list", "set", family, "banger", name]).await
     }
 
@@ -65,11 +65,11 @@ impl Listing {
     }
 
     /// The names of a table's sets, sorted.
-    pub(super) fn sets(&self, family: &'static str) -> Vec<&str> {
+    pub(super) fn sets(&self, family: &'static str) -> Vec<String> {
         let named = self
             .ours(family, "set")
             .filter_map(|it| it["name"].as_str());
-        let mut names: Vec<&str> = named.collect();
+        let mut names: Vec<String> = named.map(str::to_owned).collect();
         names.sort_unstable();
         names
     }

@@ -11,29 +11,34 @@ use banger_protocol::slot::gateway;
 use banger_protocol::{Install, NetworkPolicy};
 
 use super::chain::{Chain, Rule, all_stand};
-use super::elements::{self, SETS};
+use super::elements;
+use super::family::Family;
 use super::listing::Listing;
 
 pub(super) const FAMILY: &str = "inet";
+/// The guests that may reach beyond the host.
+const GUESTS: &str = "guests";
 
 /// The transaction that writes the table: make sure that there is one, delete
 /// it, write it anew.
 pub(super) fn write(install: &Install, policy: &NetworkPolicy, text: &mut String) {
     text.push_str("add table inet banger\ndelete table inet banger\ntable inet banger {\n");
-    let guests = policy
-        .guests
-        .iter()
-        .filter_map(|it| it.address(install.subnet));
-    elements::write_addresses("guests", guests, text);
-    elements::write_egress(install, &policy.egress, text);
-    for chain in chains(install, policy.isolated) {
+    let ipv6 = policy.ipv6;
+    elements::write_guests(install, GUESTS, &policy.guests, ipv6, text);
+    elements::write_egress(install, &policy.egress, ipv6, text);
+    for chain in chains(install, policy.isolated, ipv6) {
         chain.write(text);
     }
     text.push_str("}\n");
 }
 
-fn chains(install: &Install, isolated: bool) -> [Chain; 3] {
+fn chains(install: &Install, isolated: bool, ipv6: bool) -> [Chain; 3] {
     let bridge = &install.bridge;
+    let masquerade = |family: &Family| {
+        let (guests, ip) = (family.set(GUESTS), family.word());
+        let words = format!("{ip} saddr @{guests} oifname != \"{bridge}\" masquerade");
+        Rule("behind the host", words)
+    };
     let filter = |name, rules| Chain {
         name,
         kind: "filter",
@@ -47,40 +52,44 @@ fn chains(install: &Install, isolated: bool) -> [Chain; 3] {
             kind: "nat",
             hook: "postrouting",
             priority: 100,
-            rules: vec![Rule(
-                "behind the host",
-                format!("ip saddr @guests oifname != \"{bridge}\" masquerade"),
-            )],
+            rules: Family::all(ipv6).iter().map(masquerade).collect(),
         },
-        filter("forward", forward(bridge, isolated)),
-        filter("input", input(bridge, gateway(install.subnet))),
+        filter("forward", forward(bridge, isolated, ipv6)),
+        filter("input", input(bridge, gateway(install.subnet), ipv6)),
     ]
 }
 
-fn forward(bridge: &str, isolated: bool) -> Vec<Rule> {
+fn forward(bridge: &str, isolated: bool, ipv6: bool) -> Vec<Rule> {
+    let families = Family::all(ipv6).iter();
     let mut rules = vec![past_the_bridge()];
     let among = format!("iifname \"{bridge}\" oifname \"{bridge}\"");
     if isolated {
         rules.push(Rule("guests apart", format!("{among} drop")));
     }
-    rules.extend([
-        Rule(
-            "answers",
-            format!("oifname \"{bridge}\" ct state established,related accept"),
-        ),
-        Rule(
-            "egress",
-            format!("iifname \"{bridge}\" {} drop", elements::BEYOND_EGRESS),
-        ),
-    ]);
+    if ipv6 {
+        // Where br_netfilter is loaded, what is bridged comes by here, too. A
+        // neighbour is no destination that an egress policy could name.
+        let words =
+            format!("{among} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept");
+        rules.push(Rule("neighbours", words));
+    }
+    rules.push(Rule(
+        "answers",
+        format!("oifname \"{bridge}\" ct state established,related accept"),
+    ));
+    rules.extend(families.clone().map(|family| {
+        let beyond = elements::beyond_egress(*family);
+        Rule("egress", format!("iifname \"{bridge}\" {beyond} drop"))
+    }));
     if !isolated {
         rules.push(Rule("among guests", format!("{among} accept")));
     }
+    rules.extend(families.map(|family| {
+        let (guests, ip) = (family.set(GUESTS), family.word());
+        let words = format!("iifname \"{bridge}\" {ip} saddr @{guests} accept");
+        Rule("out", words)
+    }));
     rules.extend([
-        Rule(
-            "out",
-            format!("iifname \"{bridge}\" ip saddr @guests accept"),
-        ),
         Rule("no way out", format!("iifname \"{bridge}\" drop")),
         Rule("no way in", format!("oifname \"{bridge}\" drop")),
     ]);
@@ -88,22 +97,35 @@ fn forward(bridge: &str, isolated: bool) -> Vec<Rule> {
 }
 
 /// DNS is beyond an egress policy unless that names the bridge's address:
-/// whoever may ask for any name can send anything in names.
-fn input(bridge: &str, gateway: Ipv4Addr) -> Vec<Rule> {
+/// whoever may ask for any name can send anything in names. It isn't there over
+/// IPv6: of that, guests see how to reach the bridge, and its ping.
+fn input(bridge: &str, gateway: Ipv4Addr, ipv6: bool) -> Vec<Rule> {
     let rule = |name, words: &str| Rule(name, words.to_owned());
-    vec![
+    let mut rules = vec![
         past_the_bridge(),
         Rule("not a guest", format!("iifname != \"{bridge}\" accept")),
         rule("answers", "ct state established,related accept"),
         rule("ping", "icmp type echo-request accept"),
-        Rule("egress", format!("{} drop", elements::BEYOND_EGRESS)),
+    ];
+    if ipv6 {
+        rules.push(rule(
+            "neighbours, ping",
+            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, echo-request } accept",
+        ));
+    }
+    rules.extend([
+        Rule(
+            "egress",
+            format!("{} drop", elements::beyond_egress(Family::V4)),
+        ),
         Rule("DNS", format!("ip daddr {gateway} udp dport 53 accept")),
         Rule(
             "DNS, long",
             format!("ip daddr {gateway} tcp dport 53 accept"),
         ),
         rule("nothing else", "drop"),
-    ]
+    ]);
+    rules
 }
 
 fn past_the_bridge() -> Rule {
@@ -112,19 +134,19 @@ fn past_the_bridge() -> Rule {
 
 /// The policy in the table, if the table is as [`write`] writes it.
 pub(super) fn read(install: &Install, table: &Listing) -> Option<NetworkPolicy> {
-    if table.sets(FAMILY) != [SETS[0], SETS[1], "guests"] {
-        return None;
-    }
-    let guests = elements::addresses(install, table.elements(FAMILY, "guests")?)?;
-    let egress = elements::egress(install, table, FAMILY)?;
-    let stands = |isolated| all_stand(table, FAMILY, &chains(install, isolated));
+    let names = |ipv6| elements::names(&[elements::SETS[0], elements::SETS[1], GUESTS], ipv6);
+    let present = table.sets(FAMILY);
+    let ipv6 = [false, true].into_iter().find(|&it| names(it) == present)?;
+    let sets = elements::gather(table, FAMILY, &present);
+    let stands = |isolated| all_stand(table, FAMILY, &chains(install, isolated, ipv6));
     let isolated = !stands(false);
     if isolated && !stands(true) {
         return None;
     }
     Some(NetworkPolicy {
-        guests,
-        egress,
+        guests: elements::guests(install, GUESTS, ipv6, &sets)?,
+        egress: elements::egress(install, ipv6, &sets)?,
         isolated,
+        ipv6,
     })
 }

@@ -7,15 +7,23 @@
 //! boot; what follows from the policy is replaced apart, in the transaction
 //! that replaces the other table.
 //!
-//! IPv6, VLAN tags and other protocols of a guest are dropped with the rest:
-//! no address of theirs could be checked.
+//! Of IPv6 a guest has its slot's address, and the link-local address that
+//! follows from its MAC, this one to ask its neighbours and to answer them alone
+//! (RFC 4861). What it tells its neighbours must be of itself, too. Nothing else
+//! of that protocol passes: a guest is nobody's router, and in no multicast
+//! group that a bridge would have to know of.
+//!
+//! VLAN tags and other protocols of a guest are dropped with the rest, and so is
+//! IPv6 where guests have none: no address of theirs could be checked.
 
 use std::fmt::Write as _;
 
+use banger_protocol::ula::link_local;
 use banger_protocol::{Egress, Install, NetworkPolicy, Slot};
 
 use super::chain::{Chain, REVISION, Rule, all_stand};
-use super::elements::{self, SETS};
+use super::elements::{self, SETS, Sets};
+use super::family::Family;
 use super::listing::Listing;
 use crate::Failure;
 
@@ -40,10 +48,30 @@ pub(super) enum Answers {
 pub(super) enum Found {
     /// Missing, or not of this installation and revision.
     Foreign,
-    /// The seats are as they should be, the rest isn't.
-    Seats,
+    /// The seats are as they should be, with IPv6 or without; the rest isn't.
+    Seats {
+        /// Whether guests have IPv6.
+        ipv6: bool,
+    },
     /// As [`write`] writes it for this policy.
-    Whole(Egress, bool),
+    Whole {
+        /// What guests may begin.
+        egress: Egress,
+        /// Whether they are apart.
+        isolated: bool,
+        /// Whether they have IPv6.
+        ipv6: bool,
+    },
+}
+
+impl Found {
+    /// Whether the seats are as they should be.
+    fn is_seated(&self, wanted: bool) -> bool {
+        match self {
+            Self::Foreign => false,
+            Self::Seats { ipv6 } | Self::Whole { ipv6, .. } => *ipv6 == wanted,
+        }
+    }
 }
 
 /// The transaction that makes the table of this policy, whatever is `found`.
@@ -54,141 +82,291 @@ pub(super) fn write(
     answers: Answers,
     text: &mut String,
 ) {
-    if *found == Found::Foreign {
-        text.push_str("add table bridge banger\ndelete table bridge banger\n");
-        text.push_str("table bridge banger {\n");
-        write_seats(install, text);
-        ports().write(text);
-        text.push_str("}\n");
-    } else {
+    let ipv6 = policy.ipv6;
+    if found.is_seated(ipv6) {
         text.push_str("flush chain bridge banger crossing\n");
-        for set in SETS {
+        for set in elements::names(&SETS, ipv6) {
             let _ = writeln!(text, "flush set bridge banger {set}");
         }
+    } else {
+        text.push_str("add table bridge banger\ndelete table bridge banger\n");
+        text.push_str("table bridge banger {\n");
+        write_seats(install, ipv6, text);
+        ports(ipv6).write(text);
+        text.push_str("}\n");
     }
     text.push_str("table bridge banger {\n");
-    elements::write_egress(install, &policy.egress, text);
-    crossing(policy.isolated, !policy.egress.is_empty(), answers).write(text);
+    elements::write_egress(install, &policy.egress, ipv6, text);
+    let shape = Shape {
+        isolated: policy.isolated,
+        confined: !policy.egress.is_empty(),
+        answers,
+        ipv6,
+    };
+    shape.crossing().write(text);
     text.push_str("}\n");
 }
 
-fn write_seats(install: &Install, text: &mut String) {
-    text.push_str("  set seats {\n    typeof iifname . ether saddr . ip saddr\n");
-    let _ = writeln!(text, "    comment \"{}\"", comment(install));
-    text.push_str("    elements = {\n");
-    for slot in (1..=install.slots).filter_map(|n| Slot::try_from(n).ok()) {
-        if let (Some(address), Some(mac)) = (slot.address(install.subnet), slot.mac(install.subnet))
-        {
+/// Where each guest sits: tap, MAC and address.
+const SEATS: &str = "seats";
+/// What a guest may tell of itself: tap, MAC, and address or link-local address.
+/// As numbers, because nft of Debian 12 has no words for the fields of RFC 4861.
+const NEIGHBOURS: &str = "neighbours6";
+
+fn write_seats(install: &Install, ipv6: bool, text: &mut String) {
+    let comment = comment(install, ipv6);
+    let slots = || (1..=install.slots).filter_map(|n| Slot::try_from(n).ok());
+    for family in Family::all(ipv6) {
+        let of = |slot: Slot| {
+            let mac = slot.mac(install.subnet)?;
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            let _ = writeln!(text, "      \"{}\" . {mac} . {address},", slot.tap());
-        }
+            let address = family.address(install, slot)?;
+            Some(format!("\"{}\" . {mac} . {address}", slot.tap()))
+        };
+        let key = format!("iifname . ether saddr . {} saddr", family.word());
+        let name = family.set(SEATS);
+        write_set(&name, &key, &comment, slots().filter_map(of), text);
+    }
+    if ipv6 {
+        let of = |slot: Slot| {
+            let mac = slot.mac(install.subnet)?;
+            let number = mac
+                .iter()
+                .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+            Some([install.ula().guest(slot), link_local(mac)].map(|address| {
+                let address = u128::from(address);
+                format!("\"{}\" . {number:#x} . {address:#x}", slot.tap())
+            }))
+        };
+        let elements = slots().filter_map(of).flatten();
+        write_set(NEIGHBOURS, LINK_SOURCE, &comment, elements, text);
+    }
+}
+
+fn write_set(
+    name: &str,
+    key: &str,
+    comment: &str,
+    elements: impl Iterator<Item = String>,
+    text: &mut String,
+) {
+    let _ = writeln!(text, "  set {name} {{\n    typeof {key}");
+    let _ = writeln!(text, "    comment \"{comment}\"\n    elements = {{");
+    for element in elements {
+        let _ = writeln!(text, "      {element},");
     }
     text.push_str("    }\n  }\n");
 }
 
 /// What the seats follow from.
-fn comment(install: &Install) -> String {
-    format!("{REVISION}: {} seats in {}", install.slots, install.subnet)
+fn comment(install: &Install, ipv6: bool) -> String {
+    let Install { slots, subnet, .. } = install;
+    let mut comment = format!("{REVISION}: {slots} seats in {subnet}");
+    if ipv6 {
+        let _ = write!(comment, " and {}", install.ula());
+    }
+    comment
 }
 
-fn ports() -> Chain {
+/// Who sends: the frame's MAC, the packet's address.
+const LINK_SOURCE: &str = "iifname . @ll,48,48 . @nh,64,128";
+/// The frame's MAC, and the target that an answer tells of (RFC 4861, 4.4).
+const LINK_TARGET: &str = "iifname . @ll,48,48 . @th,64,128";
+/// The MAC in an option, the packet's address.
+const OPTION_SOURCE: &str = "iifname . @th,208,48 . @nh,64,128";
+/// The MAC in an option, and the target that an answer tells of.
+const OPTION_TARGET: &str = "iifname . @th,208,48 . @th,64,128";
+
+/// ICMPv6 (RFC 4443, 1). Its name is known only where there is /etc/protocols,
+/// which a Debian without netbase lacks.
+const ICMP: u8 = 58;
+
+fn ports(ipv6: bool) -> Chain {
     let rule = |name, words: &str| Rule(name, words.to_owned());
+    // A message of this type with no option, or with one that is this long
+    // (RFC 4861, 4.3, 4.4 and 4.6.1), and who it is of.
+    let neighbours = |name, kind: &str, option: &str, who: &[&str]| {
+        let who: Vec<String> = who.iter().map(|it| format!("{it} @{NEIGHBOURS}")).collect();
+        let who = who.join(" ");
+        let words = format!(
+            "ether type ip6 ip6 nexthdr {ICMP} ip6 hoplimit 255 icmpv6 type {kind} {option} \
+             {who} accept"
+        );
+        Rule(name, words)
+    };
+    let mut rules = vec![
+        rule("not a guest", "iifname != \"bgr*\" accept"),
+        rule(
+            "own address",
+            "ether type ip iifname . ether saddr . ip saddr @seats accept",
+        ),
+        rule(
+            "own ARP",
+            "ether type arp arp operation { request, reply } \
+             iifname . ether saddr . arp saddr ip @seats \
+             iifname . arp saddr ether . arp saddr ip @seats accept",
+        ),
+    ];
+    if ipv6 {
+        rules.extend([
+            neighbours(
+                "own question",
+                "nd-neighbor-solicit",
+                "ip6 length 32 @th,192,16 0x0101",
+                &[LINK_SOURCE, OPTION_SOURCE],
+            ),
+            neighbours(
+                "own answer",
+                "nd-neighbor-advert",
+                "ip6 length 32 @th,192,16 0x0201",
+                &[LINK_SOURCE, OPTION_TARGET],
+            ),
+            neighbours(
+                "own short answer",
+                "nd-neighbor-advert",
+                "ip6 length 24",
+                &[LINK_SOURCE, LINK_TARGET],
+            ),
+            rule(
+                "no router, no group",
+                "ether type ip6 icmpv6 type { 130-137, 143 } drop",
+            ),
+            rule(
+                "own IPv6 address",
+                "ether type ip6 iifname . ether saddr . ip6 saddr @seats6 accept",
+            ),
+        ]);
+    }
+    rules.push(rule("nothing else", "drop"));
     Chain {
         name: "ports",
         kind: "filter",
         hook: "prerouting",
         priority: FILTER,
-        rules: vec![
-            rule("not a guest", "iifname != \"bgr*\" accept"),
-            rule(
-                "own address",
-                "ether type ip iifname . ether saddr . ip saddr @seats accept",
-            ),
-            rule(
-                "own ARP",
-                "ether type arp arp operation { request, reply } \
-                 iifname . ether saddr . arp saddr ip @seats \
-                 iifname . arp saddr ether . arp saddr ip @seats accept",
-            ),
-            rule("nothing else", "drop"),
-        ],
+        rules,
     }
 }
 
-/// Frames from guest to guest. Connections are tracked here only where a
-/// policy needs it.
-fn crossing(isolated: bool, confined: bool, answers: Answers) -> Chain {
-    let rule = |name, words: &str| Rule(name, words.to_owned());
-    let mut rules = Vec::new();
-    if isolated {
-        rules.push(rule(
-            "guests apart",
-            "iifname \"bgr*\" oifname \"bgr*\" drop",
-        ));
-    } else if confined {
-        rules.push(rule("ARP", "ether type arp accept"));
-        if answers == Answers::Tracked {
-            rules.push(rule("answers", "ct state established,related accept"));
-        }
-        let words = format!("{} drop", elements::BEYOND_EGRESS);
-        rules.push(Rule("egress", words));
+/// What the rules between guests follow from.
+#[derive(Clone, Copy)]
+struct Shape {
+    isolated: bool,
+    confined: bool,
+    answers: Answers,
+    ipv6: bool,
+}
+
+impl Shape {
+    /// Every one that [`write`] writes.
+    fn all(ipv6: bool) -> [Self; 4] {
+        [
+            (false, false, Answers::Untracked),
+            (true, false, Answers::Untracked),
+            (false, true, Answers::Tracked),
+            (false, true, Answers::Untracked),
+        ]
+        .map(|(isolated, confined, answers)| Self {
+            isolated,
+            confined,
+            answers,
+            ipv6,
+        })
     }
-    Chain {
-        name: "crossing",
-        kind: "filter",
-        hook: "forward",
-        priority: FILTER,
-        rules,
+
+    /// Frames from guest to guest. Connections are tracked here only where a
+    /// policy needs it.
+    fn crossing(self) -> Chain {
+        let rule = |name, words: &str| Rule(name, words.to_owned());
+        let mut rules = Vec::new();
+        if self.isolated {
+            rules.push(rule(
+                "guests apart",
+                "iifname \"bgr*\" oifname \"bgr*\" drop",
+            ));
+        } else if self.confined {
+            rules.push(rule("ARP", "ether type arp accept"));
+            if self.ipv6 {
+                rules.push(rule(
+                    "neighbours",
+                    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+                ));
+            }
+            if self.answers == Answers::Tracked {
+                rules.push(rule("answers", "ct state established,related accept"));
+            }
+            for family in Family::all(self.ipv6) {
+                let words = format!("{} drop", elements::beyond_egress(*family));
+                rules.push(Rule("egress", words));
+            }
+        }
+        Chain {
+            name: "crossing",
+            kind: "filter",
+            hook: "forward",
+            priority: FILTER,
+            rules,
+        }
     }
 }
 
 /// Compares the table with what [`write`] writes. `ruleset` may lack the
 /// elements of sets; those of the policy are asked for where there are any.
 pub(super) async fn read(install: &Install, ruleset: &Listing) -> Result<Found, Failure> {
-    let seats = ruleset
-        .ours(FAMILY, "set")
-        .any(|set| set["name"] == "seats" && set["comment"] == comment(install).as_str());
-    let named = ruleset.sets(FAMILY) == [SETS[0], SETS[1], "seats"];
-    let shapes = [
-        (false, false, Answers::Untracked),
-        (true, false, Answers::Untracked),
-        (false, true, Answers::Tracked),
-        (false, true, Answers::Untracked),
-    ];
-    let stands = |isolated, confined, answers| {
-        let chains = [ports(), crossing(isolated, confined, answers)];
-        all_stand(ruleset, FAMILY, &chains)
-    };
-    if !seats || !named {
+    let Some(ipv6) = [false, true]
+        .into_iter()
+        .find(|&it| seated(install, it, ruleset))
+    else {
         return Ok(Found::Foreign);
-    }
-    let mut shapes = shapes.into_iter();
-    let Some((isolated, confined, _)) = shapes.find(|&(a, b, c)| stands(a, b, c)) else {
-        return Ok(match only_crossing_differs(ruleset) {
-            true => Found::Seats,
+    };
+    let stands = |shape: &Shape| all_stand(ruleset, FAMILY, &[ports(ipv6), shape.crossing()]);
+    let Some(shape) = Shape::all(ipv6).into_iter().find(stands) else {
+        return Ok(match only_crossing_differs(ruleset, ipv6) {
+            true => Found::Seats { ipv6 },
             false => Found::Foreign,
         });
     };
-    let set = |name| Listing::set(FAMILY, name);
-    let (addresses, networks) = (set(SETS[0]).await?, set(SETS[1]).await?);
-    let egress = addresses
-        .elements(FAMILY, SETS[0])
-        .and_then(|all| elements::addresses(install, all))
-        .zip(networks.elements(FAMILY, SETS[1]))
-        .and_then(|(guests, all)| elements::pairs(install, guests, all));
-    Ok(match egress {
+    let mut sets = Sets::new();
+    for name in elements::names(&SETS, ipv6) {
+        let listing = Listing::set(FAMILY, &name).await?;
+        sets.append(&mut elements::gather(&listing, FAMILY, &[name]));
+    }
+    let isolated = shape.isolated;
+    Ok(match elements::egress(install, ipv6, &sets) {
         // Guests that are apart need no rule of their policies.
-        Some(egress) if isolated || egress.is_empty() != confined => Found::Whole(egress, isolated),
-        _ => Found::Seats,
+        Some(egress) if isolated || egress.is_empty() != shape.confined => Found::Whole {
+            egress,
+            isolated,
+            ipv6,
+        },
+        _ => Found::Seats { ipv6 },
     })
+}
+
+/// Whether every set is there by its name, and the seats follow from what they should.
+fn seated(install: &Install, ipv6: bool, ruleset: &Listing) -> bool {
+    let comment = comment(install, ipv6);
+    let mut fixed = elements::names(&[SEATS], ipv6);
+    if ipv6 {
+        fixed.push(NEIGHBOURS.to_owned());
+    }
+    let stands = |name: &String| {
+        ruleset
+            .ours(FAMILY, "set")
+            .any(|set| set["name"] == name.as_str() && set["comment"] == comment.as_str())
+    };
+    let seats = fixed.iter().all(stands);
+    let mut names = elements::names(&SETS, ipv6);
+    names.append(&mut fixed);
+    names.sort_unstable();
+    seats && ruleset.sets(FAMILY) == names
 }
 
 /// Whether the chain of the seats, at least, is as it should be, and the other
 /// one is there with its hook, so that its rules can be replaced.
-fn only_crossing_differs(ruleset: &Listing) -> bool {
-    let empty = crossing(false, false, Answers::Untracked);
+fn only_crossing_differs(ruleset: &Listing, ipv6: bool) -> bool {
+    let [empty, ..] = Shape::all(ipv6).map(Shape::crossing);
     let hooked = ruleset
         .ours(FAMILY, "chain")
         .any(|it| it["name"] == empty.name && it["hook"] == empty.hook);
-    hooked && ports().stands(ruleset, FAMILY) && ruleset.ours(FAMILY, "chain").count() == 2
+    hooked && ports(ipv6).stands(ruleset, FAMILY) && ruleset.ours(FAMILY, "chain").count() == 2
 }

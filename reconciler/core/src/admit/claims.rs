@@ -11,8 +11,25 @@ use crate::intent::Intents;
 pub(super) struct Claims {
     slots: BTreeMap<Slot, VmUid>,
     ports: BTreeMap<(u16, Protocol), (VmUid, String)>,
-    /// How many networks each egress policy has.
-    egress: BTreeMap<VmUid, usize>,
+    egress: BTreeMap<VmUid, Networks>,
+}
+
+/// How many networks an egress policy has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Networks {
+    /// Of both families.
+    pub(super) all: usize,
+    /// Of IPv6.
+    pub(super) ipv6: usize,
+}
+
+impl Networks {
+    pub(super) fn of(egress: Option<&Cidrs>) -> Self {
+        egress.map_or_else(Self::default, |egress| Self {
+            all: egress.len(),
+            ipv6: egress.len6(),
+        })
+    }
 }
 
 impl Claims {
@@ -32,7 +49,7 @@ impl Claims {
         let egress = intents
             .vms
             .values()
-            .filter_map(|vm| Some((vm.uid, vm.spec.egress.as_ref()?.len())));
+            .map(|vm| (vm.uid, Networks::of(vm.spec.egress.as_ref())));
         Self {
             slots,
             ports: ports.collect(),
@@ -78,15 +95,18 @@ impl Claims {
     }
 
     /// Networks in the egress policies of all VMs but this one.
-    pub(super) fn egress_of_others(&self, uid: Option<VmUid>) -> usize {
+    pub(super) fn egress_of_others(&self, uid: Option<VmUid>) -> Networks {
         let others = self
             .egress
             .iter()
             .filter(|(holder, _)| Some(**holder) != uid);
-        others.map(|(_, networks)| networks).sum()
+        others.fold(Networks::default(), |sum, (_, networks)| Networks {
+            all: sum.all + networks.all,
+            ipv6: sum.ipv6 + networks.ipv6,
+        })
     }
 
     pub(super) fn take_egress(&mut self, uid: VmUid, egress: Option<&Cidrs>) {
-        self.egress.insert(uid, egress.map_or(0, Cidrs::len));
+        self.egress.insert(uid, Networks::of(egress));
     }
 }

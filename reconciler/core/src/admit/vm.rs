@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::{Cidrs, VmUid};
+use banger_protocol::VmUid;
 use jiff::Timestamp;
 
-use super::claims::Claims;
+use super::claims::{Claims, Networks};
 use super::{Admission, Rules, canonical};
-use crate::api::bounds::MAX_EGRESS_TOGETHER;
+use crate::api::bounds::{MAX_EGRESS_TOGETHER, MAX_EGRESS6_TOGETHER};
 use crate::api::{Kind, Name, VirtualMachineSpec};
 use crate::intent::{
     Allocation, Backoff, Intents, PowerOverride, VmIntent, VmSpec, WrittenDocument,
@@ -158,17 +158,22 @@ fn check(
         }));
     }
     let uid = existing.map(|vm| vm.uid);
-    let networks = spec.egress.as_ref().map_or(0, Cidrs::len);
+    let own = Networks::of(spec.egress.as_ref());
     let others = claims.egress_of_others(uid);
-    if networks > 0 && networks + others > MAX_EGRESS_TOGETHER {
-        return Err(Box::new(Problem {
-            message: format!(
-                "with the {others} networks of other VMs' egress policies, these {networks} are \
-                 more than {MAX_EGRESS_TOGETHER}, which is all that the host's filter takes"
-            ),
-            remedy: Some("write larger networks, here or there".into()),
-            ..document.problem("spec.network.egress.allow")
-        }));
+    for (what, own, others, most) in [
+        ("networks", own.all, others.all, MAX_EGRESS_TOGETHER),
+        ("IPv6 networks", own.ipv6, others.ipv6, MAX_EGRESS6_TOGETHER),
+    ] {
+        if own > 0 && own + others > most {
+            return Err(Box::new(Problem {
+                message: format!(
+                    "with the {others} {what} of other VMs' egress policies, these {own} are \
+                     more than {most}, which is all that the host's filter takes"
+                ),
+                remedy: Some("write larger networks, here or there".into()),
+                ..document.problem("spec.network.egress.allow")
+            }));
+        }
     }
     Ok(())
 }

@@ -34,6 +34,8 @@ pub const MAX_EGRESS: usize = banger_protocol::Cidrs::MOST;
 /// Networks of all egress policies together, at most: they travel to the helper
 /// in one frame of 64 KiB.
 pub const MAX_EGRESS_TOGETHER: usize = banger_protocol::Egress::MOST;
+/// IPv6 networks among these, at most: their text is longer.
+pub const MAX_EGRESS6_TOGETHER: usize = banger_protocol::Egress::MOST6;
 
 /// Seconds of grace, at most: an hour; a shutdown of the host waits for it.
 pub const MAX_GRACE_SECONDS: u32 = 3600;

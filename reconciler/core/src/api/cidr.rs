@@ -1,24 +1,25 @@
-//! An IPv4 network, as people write it: `10.0.0.0/8`.
+//! A network, as people write it: `10.0.0.0/8`, `2001:db8::/32`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An IPv4 network. Host bits may be set in it; validation refuses those.
+/// A network. Host bits may be set in it; validation refuses those.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(
     with = "String",
-    extend("pattern" = r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$")
+    extend("pattern" = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)/[0-9]{1,3}$")
 )]
-pub struct Cidr(Ipv4Net);
+pub struct Cidr(IpNet);
 
-/// The text isn't an IPv4 network.
+/// The text isn't a network.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not an IPv4 network{hint}")]
+#[error("`{text}` is not a network{hint}")]
 pub struct BadCidr {
     text: String,
     hint: String,
@@ -26,7 +27,7 @@ pub struct BadCidr {
 
 impl Cidr {
     /// The network.
-    pub const fn get(self) -> Ipv4Net {
+    pub const fn get(self) -> IpNet {
         self.0
     }
 
@@ -36,8 +37,8 @@ impl Cidr {
     }
 }
 
-impl From<Ipv4Net> for Cidr {
-    fn from(network: Ipv4Net) -> Self {
+impl From<IpNet> for Cidr {
+    fn from(network: IpNet) -> Self {
         Self(network)
     }
 }
@@ -47,12 +48,10 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Self, BadCidr> {
         text.parse().map(Self).map_err(|_| {
-            let hint = if text.parse::<std::net::Ipv4Addr>().is_ok() {
-                format!(": one address is `{text}/32`")
-            } else if text.contains(':') {
-                ": guests have no IPv6".to_owned()
-            } else {
-                String::new()
+            let hint = match text.parse::<IpAddr>() {
+                Ok(IpAddr::V4(_)) => format!(": one address is `{text}/32`"),
+                Ok(IpAddr::V6(_)) => format!(": one address is `{text}/128`"),
+                Err(_) => String::new(),
             };
             BadCidr {
                 text: text.to_owned(),

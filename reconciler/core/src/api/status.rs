@@ -1,7 +1,7 @@
 //! Status as people read it: conditions and the object that `get -o yaml` prints.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use banger_protocol::VmUid;
@@ -180,6 +180,9 @@ pub struct ObjectStatus {
 pub struct VmRuntime {
     /// The guest's address.
     pub guest_ip: Ipv4Addr,
+    /// The guest's IPv6 address, while the guest has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ip6: Option<Ipv6Addr>,
     /// The guest's MAC.
     pub mac: String,
     /// The guest's vsock CID.

@@ -120,8 +120,9 @@ pub struct NetworkSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressSpec {
-    /// IPv4 networks, at most 32, and 1024 of all VMs together; none: nothing.
-    /// The host's DNS only if the bridge's address is in one of them.
+    /// Networks, at most 32, and 1024 of all VMs together, of which 512 may be
+    /// IPv6; none: nothing. Of a family of which none is named nothing is
+    /// allowed. The host's DNS only if the bridge's IPv4 address is in one of them.
     #[schemars(length(max = 32))]
     pub allow: Vec<Cidr>,
 }

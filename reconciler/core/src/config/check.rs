@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use banger_protocol::{PoolSize, WarmUps};
+use banger_protocol::{PoolSize, Ula, WarmUps};
 use ipnet::Ipv4Net;
 
-use super::Config;
 use super::settings::Dns;
+use super::{Config, Ipv6};
 use crate::api::Quantity;
 use crate::api::bounds::{
     MAX_BALLAST, MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK,
@@ -147,6 +147,15 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
                 subnet.network(),
                 subnet.prefix_len().min(24)
             ),
+        ));
+    }
+    if let Some(Ipv6::Prefix(prefix)) = config.network.ipv6
+        && let Err(wrong) = Ula::try_from(prefix)
+    {
+        found.push((
+            "network.ipv6",
+            wrong.to_string(),
+            "write a /64 such as \"fd12:3456:789a:1::/64\", or \"off\"".to_owned(),
         ));
     }
     found.extend(upstreams_problem(&config.dns));

@@ -6,12 +6,14 @@ mod check;
 mod defaults;
 mod disk;
 mod file;
+mod ipv6;
 mod settings;
 
 pub use check::subnet_problem;
 pub use defaults::VmDefaults;
 pub use disk::Disk;
 pub use file::parse;
+pub use ipv6::Ipv6;
 pub use settings::{Config, Directories, Dns, Limits, Network, Pool};
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use banger_protocol::{PoolSize, WarmUps};
-use ipnet::Ipv4Net;
+use banger_protocol::{PoolSize, Ula, WarmUps};
+use ipnet::{Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Disk, VmDefaults};
+use super::{Disk, Ipv6, VmDefaults};
 use crate::api::Quantity;
 use crate::plan::PoolTarget;
 
@@ -44,6 +44,14 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Ipv4Net>,
+    /// `"off"`, or the guests' IPv6 prefix, a /64 of unique local addresses
+    /// (fc00::/7) such as `"fd12:3456:789a:1::/64"`. The installation decides
+    /// that (`banger system install --subnet6`), and this may only repeat it.
+    /// A guest that runs gets it with its next start, and loses it at once.
+    /// Default: the installation's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ipv6: Option<Ipv6>,
     /// Whether guests reach one another. A change takes hold of running guests
     /// as soon as the daemon has started again; they go on running.
     pub guest_to_guest: bool,
@@ -53,7 +61,23 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             subnet: None,
+            ipv6: None,
             guest_to_guest: true,
+        }
+    }
+}
+
+impl Network {
+    /// The guests' IPv6 prefix, of an installation with this one; `None`: they
+    /// have no IPv6.
+    ///
+    /// # Errors
+    /// What the configuration has instead.
+    pub fn ula(&self, installed: Ula) -> Result<Option<Ula>, Ipv6Net> {
+        match self.ipv6 {
+            Some(Ipv6::Off) => Ok(None),
+            Some(Ipv6::Prefix(other)) if other != installed.get() => Err(other),
+            Some(Ipv6::Prefix(_)) | None => Ok(Some(installed)),
         }
     }
 }

@@ -154,6 +154,24 @@ fn mistakes_are_at_their_place() {
             "172.30.0.0/24",
         ),
         (
+            "[network]\nipv6 = \"2001:db8::/64\"",
+            (2, 8),
+            "not a network of unique local addresses",
+            "\"off\"",
+        ),
+        (
+            "[network]\nipv6 = \"fd00::/48\"",
+            (2, 8),
+            "is not a /64",
+            "fd12:",
+        ),
+        (
+            "[network]\nipv6 = \"on\"",
+            (2, 8),
+            "neither `off` nor an IPv6 network",
+            "in \"quotes\"",
+        ),
+        (
             "[dns]\nupstreams = [\"0.0.0.0\"]",
             (2, 13),
             "`0.0.0.0` is no server's address",
@@ -185,6 +203,25 @@ fn a_subnet_lies_within_the_installation() {
     assert!(subnet_problem("172.30.7.0/24".parse().unwrap(), install).is_none());
     assert!(subnet_problem("10.0.0.0/24".parse().unwrap(), install).is_some());
     assert!(subnet_problem("172.0.0.0/8".parse().unwrap(), install).is_some());
+}
+
+#[test]
+fn ipv6_is_the_installations_or_off() {
+    let installed = "fd12:3456:789a:1::/64".parse().unwrap();
+    let of = |line: &str| {
+        let config = read(&format!("[network]\n{line}\n")).unwrap();
+        assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
+        config.network.ula(installed)
+    };
+    assert_eq!(of(""), Ok(Some(installed)));
+    assert_eq!(of("ipv6 = \"off\""), Ok(None));
+    let repeated = "ipv6 = \"fd12:3456:789a:1::/64\"";
+    assert_eq!(of(repeated), Ok(Some(installed)));
+    let other = "fd12:3456:789a:2::/64";
+    assert_eq!(
+        of(&format!("ipv6 = \"{other}\"")),
+        Err(other.parse().unwrap())
+    );
 }
 
 proptest::proptest! {

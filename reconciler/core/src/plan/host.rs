@@ -1,6 +1,7 @@
 //! The host as a whole: the bridge, and what guests may reach.
 
 use banger_protocol::NetworkPolicy;
+use banger_protocol::inventory::Ipv6;
 
 use super::vm::wants_to_run;
 use super::{Clock, HostStep};
@@ -11,11 +12,18 @@ pub(super) fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Vec<
     let mut steps = Vec::new();
     let running = || intents.vms.values().filter(|vm| wants_to_run(vm));
     let any = running().next().is_some();
-    if any && observed.bridge.is_absent() {
-        steps.push(HostStep::EnsureBridge);
+    let ipv6 = ipv6(observed, clock);
+    let stands = match (&observed.bridge, &observed.ipv6) {
+        (Presence::Absent, _) => false,
+        (Presence::Present(()), Presence::Present(far)) => ipv6 == (*far == Ipv6::Bridge),
+        _ => true,
+    };
+    if any && !stands {
+        steps.push(HostStep::EnsureBridge { ipv6 });
     }
     let mut policy = NetworkPolicy {
         isolated: !clock.guest_to_guest,
+        ipv6,
         ..NetworkPolicy::default()
     };
     let egress = |vm: &VmIntent| Some((vm.allocation.slot, vm.spec.egress.clone()?));
@@ -32,6 +40,9 @@ pub(super) fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Vec<
         );
     }
     policy.egress = policies.into_iter().collect();
+    if !ipv6 {
+        policy = policy.without_ipv6();
+    }
     let stands = match &observed.nat {
         Presence::Present(now) => *now == policy,
         // Without a table nobody is let out, but nobody is kept from the
@@ -43,6 +54,17 @@ pub(super) fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Vec<
         steps.push(HostStep::EnsureNat { policy });
     }
     steps
+}
+
+/// Whether guests have IPv6. Where it can't be told what the host has, they have
+/// what they had.
+fn ipv6(observed: &Observed, clock: Clock) -> bool {
+    clock.ipv6
+        && match &observed.ipv6 {
+            Presence::Present(far) => *far != Ipv6::Off,
+            Presence::Absent => false,
+            Presence::Unknown(_) => observed.nat.present().is_some_and(|now| now.ipv6),
+        }
 }
 
 /// What is in the tables of guests that no intent knows, as long as a VMM may
@@ -65,6 +87,6 @@ fn orphans(intents: &Intents, observed: &Observed) -> Option<NetworkPolicy> {
             .filter(|slot| !known(*slot))
             .collect(),
         egress: egress.map(|(slot, allow)| (slot, allow.clone())).collect(),
-        isolated: now.isolated,
+        ..now.clone()
     })
 }

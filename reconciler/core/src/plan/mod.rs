@@ -37,6 +37,8 @@ pub struct Clock {
     pub disk: DiskState,
     /// Whether guests reach one another.
     pub guest_to_guest: bool,
+    /// Whether guests are to have IPv6, where the host has it.
+    pub ipv6: bool,
 }
 
 /// No back-off is longer: a later time is from before a reboot, whose clock began anew.

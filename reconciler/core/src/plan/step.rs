@@ -9,8 +9,11 @@ use crate::intent::ImageDigest;
 /// A step of the host as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostStep {
-    /// The bridge with its address.
-    EnsureBridge,
+    /// The bridge with its addresses.
+    EnsureBridge {
+        /// Whether it has one of IPv6.
+        ipv6: bool,
+    },
     /// What guests may reach, and nothing else.
     EnsureNat {
         /// It.

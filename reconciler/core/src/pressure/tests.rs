@@ -71,6 +71,7 @@ fn observed(room: Presence<Room>, instance: Instance) -> Observed {
         vms: BTreeMap::from([(uid, vm)]),
         elsewhere: ObservedVm::absent(),
         bridge: Presence::Absent,
+        ipv6: Presence::Absent,
         nat: Presence::Absent,
         obstacles: Presence::Absent,
         pool: Presence::Absent,

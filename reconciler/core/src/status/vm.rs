@@ -193,6 +193,7 @@ fn runtime(view: &View<'_>, vm: &VmIntent) -> VmRuntime {
         .join(":");
     VmRuntime {
         guest_ip: vm.allocation.address,
+        guest_ip6: view.observed.vm(vm.uid).ipv6,
         mac,
         vsock_cid: vm.allocation.slot.cid(),
         dns_name: format!("{}.vm", vm.name()),

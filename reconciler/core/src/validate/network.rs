@@ -52,9 +52,10 @@ fn egress(network: &NetworkSpec, findings: &mut Findings<'_>) {
                 &format!("spec.network.egress.allow[{index}]"),
                 format!("`{network}` is an address within a network, not a network"),
                 format!(
-                    "write `{}` for the network, or `{}/32` for the one address",
+                    "write `{}` for the network, or `{}/{}` for the one address",
                     network.get().trunc(),
-                    network.get().addr()
+                    network.get().addr(),
+                    network.get().max_prefix_len()
                 ),
             );
         }

@@ -4,8 +4,8 @@
 use super::kvm::Prove;
 use super::{
     Check, clock, daemon, device_mapper, devices, disk_pressure, firewall, images,
-    installed_programs, isolation, kvm, leftovers, limits, modules, names, programs, resolved,
-    services, state_dir, systemd,
+    installed_programs, ipv6, isolation, kvm, leftovers, limits, modules, names, programs,
+    resolved, services, state_dir, systemd,
 };
 use crate::cli::context::Context;
 use crate::cli::places::installed;
@@ -30,6 +30,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     let mut checks = requirements(Prove::ByRunning);
     checks.push(resolved::check());
     checks.push(firewall::check(context, install));
+    checks.push(ipv6::check(install));
     checks.extend(state_dir::checks(install));
     checks.push(clock::check());
     checks.extend(isolation::checks());

@@ -21,6 +21,7 @@ mod firewall;
 mod images;
 mod installed_programs;
 mod inventory;
+mod ipv6;
 mod isolation;
 mod kvm;
 mod landlock;

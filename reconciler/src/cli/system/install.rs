@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use banger_protocol::install;
 use banger_protocol::manifest::{Installed, Manifest};
+use banger_protocol::{Ula, install};
 use clap::Args;
 use ipnet::Ipv4Net;
 
@@ -37,6 +37,9 @@ pub(in crate::cli) struct Install {
     /// Guests' addresses; default 172.30.0.0/16
     #[arg(long)]
     subnet: Option<Ipv4Net>,
+    /// Guests' IPv6 addresses, a /64 within fc00::/7; default: one that follows from the other subnet
+    #[arg(long, value_name = "SUBNET")]
+    subnet6: Option<Ula>,
     /// Where banger's programs are; default: where this one is
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -47,7 +50,7 @@ impl Install {
         require_root("install")?;
         let before = read_install(Path::new(install::PATH));
         let owner = self.owner(before.as_ref().map(|install| install.owner.as_str()))?;
-        let metadata = metadata::decide(&owner, self.subnet, before)?;
+        let metadata = metadata::decide(&owner, self.subnet, self.subnet6, before)?;
         fit()?;
         let programs = self.programs()?;
 

@@ -28,6 +28,7 @@ impl Status {
         if let Some(installed) = &installed {
             line("owner", &installed.owner)?;
             line("subnet", &installed.subnet.to_string())?;
+            line("IPv6 subnet", &installed.ula().to_string())?;
             line("state", &installed.state_dir.display().to_string())?;
             let running = program::running_vmms().map_or_else(
                 |_| "systemd doesn't tell".to_owned(),

@@ -143,6 +143,7 @@ mod tests {
             bridge: Probe::Known(true),
             nat: Probe::Known(None),
             policy: None,
+            ipv6: None,
             obstacles: None,
         }
     }

@@ -42,14 +42,16 @@ fn hints(svcb: &SVCB) -> Vec<IpAddr> {
     values.flat_map(of_value).collect()
 }
 
-/// Loopback, the unspecified network (Linux connects it to loopback), and the
-/// guests' subnet, also where IPv6 only wraps them.
+/// Loopback, the unspecified network (Linux connects it to loopback), the
+/// neighbours of an interface, and the guests' networks; also where IPv6 only
+/// wraps an IPv4 address.
 fn is_inside(address: IpAddr, zone: Zone) -> bool {
     let inside = |v4: Ipv4Addr| v4.is_loopback() || v4.octets()[0] == 0 || zone.contains(v4.into());
     match address {
         IpAddr::V4(v4) => inside(v4),
         IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || wrapped(v6).is_some_and(inside)
+            let near = v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local();
+            near || zone.contains(v6.into()) || wrapped(v6).is_some_and(inside)
         }
     }
 }

@@ -24,9 +24,15 @@ impl Records {
                 continue;
             };
             let (name, address) = (&vm.metadata.name, IpAddr::V4(runtime.guest_ip));
+            let second = runtime.guest_ip6.map(IpAddr::V6);
+            let mut addresses: BTreeSet<IpAddr> = [address].into_iter().chain(second).collect();
             let live = match vm.status.phase {
                 Phase::Booting | Phase::Ready | Phase::NotReady | Phase::Paused => true,
-                Phase::Unknown => before.name(address) == Some(name),
+                Phase::Unknown => {
+                    let had = before.addresses(name.as_str());
+                    addresses.extend(had.into_iter().flatten());
+                    before.name(address) == Some(name)
+                }
                 Phase::Pending
                 | Phase::Importing
                 | Phase::Creating
@@ -37,7 +43,9 @@ impl Records {
                 | Phase::Deleting => false,
             };
             if live {
-                records.insert(name, address);
+                for address in addresses {
+                    records.insert(name, address);
+                }
             }
         }
         records

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use banger_protocol::{Install, Request};
+use banger_protocol::{Install, Request, Ula};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -52,16 +52,18 @@ pub struct Service {
 
 impl Service {
     /// A service that follows what is published. Where it isn't enabled, all
-    /// that it does is to take back what a former daemon has told.
+    /// that it does is to take back what a former daemon has told. `ula`: the
+    /// prefix of guests' IPv6 addresses, where they have some.
     pub fn new(
         dns: &banger_core::config::Dns,
         install: &Install,
+        ula: Option<Ula>,
         helper_socket: PathBuf,
         published: watch::Receiver<Arc<Published>>,
     ) -> Self {
         Self {
             enabled: dns.enabled,
-            zone: Zone::new(install.subnet),
+            zone: Zone::new(install.subnet, ula),
             upstreams: dns.upstreams.clone(),
             helper: HelperClient::new(helper_socket),
             published,

@@ -1,4 +1,5 @@
-//! A server on loopback addresses: 127.77.0.0/16 is the guests' subnet.
+//! A server on loopback addresses: 127.77.0.0/16 is the guests' subnet, and
+//! fd77::/64 their IPv6 prefix.
 #![allow(clippy::unwrap_used)]
 
 mod answers;
@@ -32,18 +33,22 @@ const GUEST: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 3);
 
 fn zone() -> Zone {
-    Zone::new("127.77.0.0/16".parse().unwrap())
+    let ula = "fd77::/64".parse().unwrap();
+    Zone::new("127.77.0.0/16".parse().unwrap(), Some(ula))
 }
 
 fn vm(name: &str) -> banger_core::api::Name {
     name.parse().unwrap()
 }
 
+/// The IPv6 address of the first.
+const GUEST6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
+
 /// `web` has an address of each kind, `db` an IPv4 address.
 fn records() -> Records {
     let mut records = Records::default();
     records.insert(&vm("web"), GUEST.into());
-    records.insert(&vm("web"), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    records.insert(&vm("web"), GUEST6.into());
     records.insert(&vm("db"), OTHER.into());
     records
 }

@@ -1,9 +1,10 @@
-//! What is answered here: `vm.` and the reverse names of the guests' subnet
+//! What is answered here: `vm.` and the reverse names of the guests' networks
 //! (RFC 1035; RFC 2308 for what isn't there; RFC 6303 for SOA and NS of a zone
 //! that nobody delegates).
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use banger_protocol::Ula;
 use banger_protocol::slot::gateway;
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Query, ResponseCode};
@@ -23,6 +24,8 @@ const TTL: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Zone {
     subnet: Ipv4Net,
+    /// Of their IPv6 addresses; `None`: they have none.
+    ula: Option<Ula>,
 }
 
 /// An answer of the zone's own.
@@ -34,8 +37,8 @@ pub(super) struct Reply {
 }
 
 impl Zone {
-    pub(super) const fn new(subnet: Ipv4Net) -> Self {
-        Self { subnet }
+    pub(super) const fn new(subnet: Ipv4Net, ula: Option<Ula>) -> Self {
+        Self { subnet, ula }
     }
 
     /// The server's own address.
@@ -47,7 +50,7 @@ impl Zone {
     pub(super) fn contains(self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(address) => self.subnet.contains(&address),
-            IpAddr::V6(_) => false,
+            IpAddr::V6(address) => self.ula.is_some_and(|ula| ula.contains(address)),
         }
     }
 
@@ -80,10 +83,12 @@ impl Zone {
                 _ => Place::Nowhere,
             });
         }
-        match name.parse_arpa_name().ok()? {
-            IpNet::V4(net) if self.subnet.contains(&net) => Some(Place::Reverse(net)),
-            _ => None,
-        }
+        let net = name.parse_arpa_name().ok()?;
+        let ours = match net {
+            IpNet::V4(net) => self.subnet.contains(&net),
+            IpNet::V6(net) => self.ula.is_some_and(|ula| ula.get().contains(&net)),
+        };
+        ours.then_some(Place::Reverse(net))
     }
 
     fn apex(self, query: &Query) -> Result<Reply, ProtoError> {
@@ -126,18 +131,19 @@ impl Zone {
         Ok(found(answers))
     }
 
-    fn reverse(self, records: &Records, query: &Query, net: Ipv4Net) -> Result<Reply, ProtoError> {
-        if net.prefix_len() < 32 {
+    fn reverse(self, records: &Records, query: &Query, net: IpNet) -> Result<Reply, ProtoError> {
+        let apex = || self.reverse_apex(net);
+        if net.prefix_len() < net.max_prefix_len() {
             // Names of addresses lie below it.
-            return Self::nothing(ResponseCode::NoError, self.reverse_apex());
+            return Self::nothing(ResponseCode::NoError, apex());
         }
-        let address = IpAddr::V4(net.addr());
+        let address = net.addr();
         // `01` in the place of `1` is another name.
         let vm = records
             .name(address)
             .filter(|_| Name::from(address) == query.name);
         let Some(vm) = vm else {
-            return Self::nothing(ResponseCode::NXDomain, self.reverse_apex());
+            return Self::nothing(ResponseCode::NXDomain, apex());
         };
         match query.query_type {
             RecordType::PTR | RecordType::ANY => {
@@ -149,16 +155,19 @@ impl Zone {
                     data,
                 )]))
             }
-            _ => Self::nothing(ResponseCode::NoError, self.reverse_apex()),
+            _ => Self::nothing(ResponseCode::NoError, apex()),
         }
     }
 
     /// `30.172.in-addr.arpa.` of 172.30.0.0/16; of a subnet that doesn't end
-    /// between two labels, the name above it.
-    fn reverse_apex(self) -> Result<Name, ProtoError> {
-        let octets = usize::from(self.subnet.prefix_len() / 8);
-        let full = Name::from(IpAddr::V4(self.subnet.network()));
-        Ok(full.trim_to(octets + 2))
+    /// between two labels, the name above it. IPv6 has a label for four bits.
+    fn reverse_apex(self, net: IpNet) -> Result<Name, ProtoError> {
+        let (network, labels) = match (net, self.ula) {
+            (IpNet::V6(_), Some(ula)) => (IpNet::V6(ula.get()), ula.get().prefix_len() / 4),
+            _ => (IpNet::V4(self.subnet), self.subnet.prefix_len() / 8),
+        };
+        let full = Name::from(network.network());
+        Ok(full.trim_to(usize::from(labels) + 2))
     }
 
     /// NXDOMAIN, or no data: with the SOA, that the client knows for how long.
@@ -177,8 +186,8 @@ enum Place {
     Apex,
     /// `<label>.vm.`, in lower case.
     Vm(String),
-    /// An address of the subnet, or what many of them have in common.
-    Reverse(Ipv4Net),
+    /// An address of a guests' network, or what many of them have in common.
+    Reverse(IpNet),
     /// Below `vm.`, where no VM can be.
     Nowhere,
 }

@@ -21,6 +21,7 @@ mod examples;
 mod first_vm;
 mod hardening;
 mod images;
+mod ipv6;
 mod leftovers;
 mod network;
 mod power;
@@ -124,6 +125,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "udp_is_published_and_firewalls_are_told",
         run: network::udp_and_firewalls,
+    },
+    Scenario {
+        name: "guests_have_ipv6_too",
+        run: ipv6::guests,
     },
     Scenario {
         name: "vims_rename_save_keeps_the_vm",

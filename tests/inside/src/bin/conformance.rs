@@ -46,7 +46,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     let image = ImageDigest(arguments.image);
     let vms = [vm(1, &installed, &image)?, vm(2, &installed, &image)?];
     let host = RealHost::new(RealHostOptions::installed(installed, arguments.home));
-    host.host_step(&HostStep::EnsureBridge)
+    let ipv6 = host.observe(&vms).await.has_ipv6();
+    host.host_step(&HostStep::EnsureBridge { ipv6 })
         .await
         .map_err(|error| anyhow!("{error}"))?;
     let bench = Bench {

@@ -14,6 +14,7 @@ fn install() -> Install {
         jail_dir: "/var/lib/banger-helper/jail".into(),
         bridge: "br-test".into(),
         subnet: "10.213.0.0/24".parse().unwrap(),
+        subnet6: None,
         uid_base: 50_000,
         slots: 100,
         firecracker: "/usr/lib/banger/firecracker".into(),

@@ -52,6 +52,12 @@ pub(super) fn of(kind: Kind, wide: bool) -> Vec<Column> {
     if wide {
         if kind == Kind::VirtualMachine {
             columns.extend([
+                column("IP6", |object, _| {
+                    runtime(object, |runtime| match runtime.guest_ip6 {
+                        Some(address) => address.to_string(),
+                        None => NONE.to_owned(),
+                    })
+                }),
                 column("RESTARTS", |object, _| {
                     runtime(object, |runtime| runtime.restarts.to_string())
                 }),

@@ -49,7 +49,7 @@ fn a_vm_has_its_addresses() {
     assert_eq!(answer.answers[0].ttl, 0);
 
     let answer = ask("web.vm.", RecordType::AAAA);
-    assert_eq!(data(&answer), [RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))]);
+    assert_eq!(data(&answer), [RData::AAAA(AAAA(GUEST6))]);
     assert_eq!(data(&ask("web.vm.", RecordType::ANY)).len(), 2);
 }
 
@@ -121,6 +121,27 @@ fn an_address_has_its_name() {
 }
 
 #[test]
+fn an_ipv6_address_has_its_name() {
+    let apex = "0.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa.";
+    let of = |host: &str| format!("{host}.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.{apex}");
+    let answer = ask(&of("2"), RecordType::PTR);
+    assert_eq!(data(&answer), [RData::PTR(PTR(name("web.vm.")))]);
+    nothing(
+        &ask(&of("3"), RecordType::PTR),
+        ResponseCode::NXDomain,
+        apex,
+    );
+    nothing(
+        &ask(&of("2"), RecordType::AAAA),
+        ResponseCode::NoError,
+        apex,
+    );
+    for text in [apex.to_owned(), format!("0.0.{apex}")] {
+        nothing(&ask(&text, RecordType::PTR), ResponseCode::NoError, apex);
+    }
+}
+
+#[test]
 fn other_names_are_for_others() {
     for text in [
         ".",
@@ -131,6 +152,8 @@ fn other_names_are_for_others() {
         "127.in-addr.arpa.",
         "1.2.0.77.127.in-addr.arpa.",
         "ip6.arpa.",
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.7.7.d.f.ip6.arpa.",
+        "7.7.d.f.ip6.arpa.",
     ] {
         assert!(forwarded(text, RecordType::PTR), "{text}");
     }

@@ -171,6 +171,8 @@ async fn answers_that_point_inside_are_dropped() {
         RData::A(A(SERVER)),
         RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)),
         RData::AAAA(AAAA(Ipv6Addr::UNSPECIFIED)),
+        RData::AAAA(AAAA(GUEST6)),
+        RData::AAAA(AAAA("fe80::1".parse().unwrap())),
         mapped(Ipv4Addr::LOCALHOST),
         mapped(OTHER),
         RData::AAAA(AAAA("64:ff9b::127.0.0.1".parse().unwrap())),
@@ -190,6 +192,7 @@ async fn answers_that_point_inside_are_dropped() {
         RData::A(A(Ipv4Addr::new(128, 77, 0, 2))),
         mapped(OUTSIDE),
         RData::AAAA(AAAA("2001:db8::1".parse().unwrap())),
+        RData::AAAA(AAAA("fd77:0:0:1::2".parse().unwrap())),
     ];
     let cases = inside
         .into_iter()

@@ -70,6 +70,26 @@ fn only_a_guest_that_runs_has_a_name() {
 }
 
 #[test]
+fn a_guest_that_has_ipv6_has_two_addresses() {
+    let mut web = object("web", "127.77.0.2", "Ready");
+    let none = Records::default();
+    let set = |web: &mut Object, address| {
+        web.status.runtime.as_mut().unwrap().guest_ip6 = address;
+    };
+    set(&mut web, Some(GUEST6));
+    let records = Records::of(std::slice::from_ref(&web), &none);
+    assert_eq!(known(&records, "web"), [IpAddr::V4(GUEST), GUEST6.into()]);
+    assert_eq!(records.name(GUEST6.into()), Some(&vm("web")));
+    // What can't be observed keeps both.
+    let mut unknown = object("web", "127.77.0.2", "Unknown");
+    set(&mut unknown, None);
+    assert_eq!(Records::of(&[unknown], &records), records);
+    set(&mut web, None);
+    let records = Records::of(&[web], &records);
+    assert_eq!(known(&records, "web"), [IpAddr::V4(GUEST)]);
+}
+
+#[test]
 fn a_vm_that_cannot_be_observed_keeps_what_it_had() {
     let before = Records::of(&[object("web", "127.77.0.2", "Ready")], &Records::default());
     let now = Records::of(&[object("web", "127.77.0.2", "Unknown")], &before);

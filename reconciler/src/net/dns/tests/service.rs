@@ -77,6 +77,7 @@ fn install() -> Install {
         jail_dir: "/jail".into(),
         bridge: "br-test".into(),
         subnet: "127.77.0.0/16".parse().unwrap(),
+        subnet6: None,
         uid_base: 50_000,
         slots: 100,
         firecracker: "/firecracker".into(),
@@ -112,7 +113,7 @@ async fn what_is_published_is_answered_until_the_end() {
     let (bound, mut addresses): (_, UnboundedReceiver<SocketAddr>) = unbounded_channel();
     std::thread::spawn(move || help(&listener, &bound));
     let (status, receiver) = watch::channel(published("Stopped"));
-    let service = Service::new(&Dns::default(), &install(), socket, receiver);
+    let service = Service::new(&Dns::default(), &install(), None, socket, receiver);
     let stop = CancellationToken::new();
     let running = tokio::spawn(service.run(stop.clone()));
 
@@ -142,7 +143,7 @@ async fn a_disabled_server_asks_for_nothing() {
         ..Dns::default()
     };
     // It ends by itself: there is nothing to wait for.
-    Service::new(&dns, &install(), socket, receiver)
+    Service::new(&dns, &install(), None, socket, receiver)
         .run(CancellationToken::new())
         .await;
     if UnixStream::connect("/run/systemd/resolve/io.systemd.Resolve").is_err() {
