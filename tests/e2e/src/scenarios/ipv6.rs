@@ -8,9 +8,9 @@ use crate::lab::Lab;
 
 /// The bridge's address, of an installation with the default subnet.
 const GATEWAY: &str = "fdba:ac1e:0:10::1";
-const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 'http://[2001:db8::2]/'";
+pub(super) const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 'http://[2001:db8::2]/'";
 /// The fake internet's IPv6 address and server, and a server of the host's own.
-const SERVERS: &str = "\
+pub(super) const SERVERS: &str = "\
     ip address replace 2001:db8::1/64 dev internet0 nodad; \
     ip -n internet address replace 2001:db8::2/64 dev uplink nodad; \
     ip netns exec internet busybox httpd -p '[2001:db8::2]:80' -h /srv/internet || true; \

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::ipv6;
 use super::network::{ELSEWHERE, FETCH, SERVERS, UDP_ASK, UDP_ECHO};
 use crate::{decoys, lab::Lab};
 
@@ -29,6 +30,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
     lab.ready("web")?;
     lab.ready("worker")?;
     lab.root(SERVERS)?;
+    lab.root(ipv6::SERVERS)?;
     lab.guest("web", UDP_ECHO)?;
     for (promise, line) in HOST {
         lab.until(promise, line, SOON)?;
@@ -43,7 +45,9 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
     let from_web = [
         ("NAT", FETCH.to_owned()),
         ("NAT", ELSEWHERE.to_owned()),
+        ("NAT66", ipv6::FETCH.to_owned()),
         ("names in guests", "ping -c 1 -W 5 worker".to_owned()),
+        ("names in guests", "ping -6 -c 1 -W 5 worker".to_owned()),
         (
             "services of the host are closed",
             format!("! curl -s --max-time 4 http://{gateway}:8099/"),
@@ -60,6 +64,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
     let from_worker = [
         ("an egress policy", FETCH.to_owned()),
         ("an egress policy", format!("! {ELSEWHERE}")),
+        ("an egress policy", format!("! {}", ipv6::FETCH)),
         ("an egress policy", format!("! ping -c 1 -W 4 {web}")),
     ];
     check(lab, "web", &from_web)?;
@@ -73,7 +78,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
 const HOST: [(&str, &str); 6] = [
     (
         "names on the host",
-        "getent ahostsv4 worker.vm >/dev/null && resolvectl domain br-banger | grep -q '~vm$'",
+        "getent ahostsv4 worker.vm >/dev/null && getent ahostsv6 worker.vm >/dev/null && resolvectl domain br-banger | grep -q '~vm$'",
     ),
     (
         "a published TCP port",
