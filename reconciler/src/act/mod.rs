@@ -27,6 +27,6 @@ mod tests;
 mod trash;
 mod trash_list;
 mod vmm;
-mod work_disk;
+pub(crate) mod work_disk;
 
 pub use host::{RealHost, RealHostOptions};

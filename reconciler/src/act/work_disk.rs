@@ -1,11 +1,10 @@
 //! The work disk: an ext4 of the guest's own.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use banger_core::seam::StepError;
 use banger_protocol::{Sectors, VmUid};
-use tokio::process::Command;
 
 use super::failure;
 use super::files;
@@ -32,17 +31,24 @@ pub(super) async fn make(layout: &Layout, uid: VmUid, size: Sectors) -> Result<(
         .map_err(failed)
 }
 
+/// The program that makes an empty ext4 of a file.
+///
 /// Inode tables and journal are written by the guest's kernel as they are
 /// needed, so that the file stays sparse and this takes milliseconds.
-async fn format(file: &Path) -> Result<(), StepError> {
+pub(crate) fn mkfs(file: &Path) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("mkfs.ext4")
-        // A user's PATH often lacks the directories of system programs.
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+    let mut mkfs = Command::new("mkfs.ext4");
+    // A user's PATH often lacks the directories of system programs.
+    mkfs.env("PATH", format!("{path}:/usr/sbin:/sbin"))
         .args(["-q", "-F", "-b", "4096", "-L", "work"])
         .args(["-E", "lazy_itable_init=1,lazy_journal_init=1"])
         .arg(file)
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    mkfs
+}
+
+async fn format(file: &Path) -> Result<(), StepError> {
+    let output = tokio::process::Command::from(mkfs(file))
         .output()
         .await
         .map_err(|error| {

@@ -70,6 +70,7 @@ fn every_check_has_a_verdict_and_the_exit_code_follows() {
         "systemd-resolved",
         "firewall",
         "disk space",
+        "work seeds",
         "clock source",
         "SMT",
         "KSM",

@@ -5,7 +5,7 @@ use super::kvm::Prove;
 use super::{
     Check, clock, daemon, device_mapper, devices, disk_pressure, firewall, images,
     installed_programs, ipv6, isolation, kvm, leftovers, limits, modules, names, programs,
-    resolved, services, state_dir, systemd,
+    resolved, services, state_dir, systemd, work_seeds,
 };
 use crate::cli::context::Context;
 use crate::cli::places::installed;
@@ -32,6 +32,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.push(firewall::check(context, install));
     checks.push(ipv6::check(install));
     checks.extend(state_dir::checks(install));
+    checks.push(work_seeds::check());
     checks.push(clock::check());
     checks.extend(isolation::checks());
     checks.push(limits::check());

@@ -35,6 +35,7 @@ mod resolved;
 mod services;
 mod state_dir;
 mod systemd;
+mod work_seeds;
 
 pub(super) use check::{Check, Counts, Verdict, render};
 pub(super) use command::Doctor;
