@@ -109,6 +109,9 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
                 lab.root(&pause)?;
                 lab.host.reset()?;
                 decoys::plant(&lab.host)?;
+                // An edit that wasn't on the disk yet may be half of one now: its VM
+                // is held, and whoever wrote the file writes it again.
+                write(lab, &wanted)?;
             }
         }
         let context = || format!("round {round} ({turn}), seed {}", measure.seed);
