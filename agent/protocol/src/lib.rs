@@ -188,6 +188,11 @@ pub enum AgentRequest {
         /// All of them.
         keys: Vec<String>,
     },
+    /// Writes files (a live change). An older agent doesn't know it.
+    SetFiles {
+        /// All of them; others stay as they are.
+        files: Vec<GuestFile>,
+    },
 }
 
 /// From the agent to the host.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::io;
 
-use banger_agent_protocol::GuestConfig;
+use banger_agent_protocol::{GuestConfig, GuestFile};
 
 use super::block::replace;
 use super::root::Root;
@@ -32,7 +32,12 @@ pub(crate) fn write_identity(root: &Root, config: &GuestConfig) -> Result<(), Fa
         environment(config)
             .and_then(|lines| Ok(replace(&root.read_text("/etc/environment")?, &lines))),
     )?;
-    for file in &config.files {
+    write_files(root, &config.files)
+}
+
+/// Writes each file whole, and the directories that it lies in.
+pub(crate) fn write_files(root: &Root, files: &[GuestFile]) -> Result<(), Fault> {
+    for file in files {
         file.content()
             .ok_or_else(|| io::Error::other("its content is not base64"))
             .and_then(|content| root.write(&file.path, &content, file.mode & 0o7777))

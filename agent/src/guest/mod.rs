@@ -9,6 +9,6 @@ mod root;
 mod tests;
 
 pub(crate) use host_keys::{ensure_host_keys, has_ssh_server, public_host_keys};
-pub(crate) use identity::write_identity;
+pub(crate) use identity::{write_files, write_identity};
 pub(crate) use keys::authorize;
 pub(crate) use root::Root;

@@ -12,7 +12,7 @@ use banger_agent_protocol::{AGENT_PORT, AgentRequest, AgentResponse, Readiness, 
 
 use super::{ready, stop};
 use crate::fault::{During, Fault};
-use crate::guest::{Root, authorize};
+use crate::guest::{Root, authorize, write_files};
 use crate::{boot, host, log};
 
 /// How long a connection may be silent.
@@ -116,6 +116,9 @@ impl Agent {
             AgentRequest::SetAuthorizedKeys { keys } => authorize(&self.root, keys)
                 .during("writing /root/.ssh/authorized_keys")
                 .map(|()| AgentResponse::Ok),
+            AgentRequest::SetFiles { files } => {
+                write_files(&self.root, files).map(|()| AgentResponse::Ok)
+            }
         };
         let response = done.unwrap_or_else(|fault| AgentResponse::Error {
             message: format!("{fault} failed: {}", fault.source),

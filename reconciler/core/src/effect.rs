@@ -9,6 +9,7 @@ use std::fmt::Display;
 use banger_protocol::{Cidrs, DiskRole};
 use serde::{Deserialize, Serialize};
 
+use crate::api::virtual_machine::FileSync;
 use crate::api::{Name, Quantity};
 use crate::intent::{Confirmation, ImageDigest, Intents, VmIntent, VmSpec};
 
@@ -88,6 +89,7 @@ pub fn between(from: &VmSpec, to: &VmSpec) -> Vec<FieldChange> {
         ports,
         egress,
         ssh_authorized_keys,
+        file_sync,
         env,
         update_policy,
         termination_grace_period_seconds,
@@ -162,6 +164,21 @@ pub fn between(from: &VmSpec, to: &VmSpec) -> Vec<FieldChange> {
             field: "spec.sshAuthorizedKeys".into(),
             from: keys(&from.ssh_authorized_keys),
             to: keys(ssh_authorized_keys),
+            effect: Effect::Live,
+            disk: None,
+        });
+    }
+    if from.file_sync != *file_sync {
+        let words = |files: &[FileSync]| {
+            let words = files
+                .iter()
+                .map(|it| format!("{} to {}", it.source, it.path));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        changes.0.push(FieldChange {
+            field: "spec.fileSync".into(),
+            from: words(&from.file_sync),
+            to: words(file_sync),
             effect: Effect::Live,
             disk: None,
         });

@@ -10,7 +10,7 @@ use banger_protocol::{Cidrs, DiskRole, Slot, VmUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::virtual_machine::{Port, RunPolicy, UpdatePolicy};
+use crate::api::virtual_machine::{FileSync, Port, RunPolicy, UpdatePolicy};
 use crate::api::{ImageSpec, Metadata, Name, Quantity, VirtualMachineSpec};
 
 /// A VM's spec in canonical form: every default filled in. Two documents that
@@ -39,6 +39,9 @@ pub struct VmSpec {
     pub egress: Option<Cidrs>,
     /// Keys that may log in.
     pub ssh_authorized_keys: Vec<String>,
+    /// The owner's files that the guest is given, by their paths there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file_sync: Vec<FileSync>,
     /// Environment of logins.
     pub env: BTreeMap<String, String>,
     /// When changes that need a restart are taken.

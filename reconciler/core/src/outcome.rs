@@ -42,10 +42,10 @@ pub fn after_step(vm: &mut VmIntent, step: &Step, intents: &Intents, moment: &Mo
         }
         Step::UpdateGuest => {
             if let Some(applied) = &mut vm.applied {
-                applied
-                    .spec
-                    .ssh_authorized_keys
-                    .clone_from(&vm.spec.ssh_authorized_keys);
+                let (now, wanted) = (&mut applied.spec, &vm.spec);
+                now.ssh_authorized_keys
+                    .clone_from(&wanted.ssh_authorized_keys);
+                now.file_sync.clone_from(&wanted.file_sync);
             }
         }
         Step::RestoreDisks => vm.restoring = false,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use banger_agent_protocol::GuestConfig;
+use banger_agent_protocol::{GuestConfig, GuestFile};
 use banger_core::intent::{VmIntent, VmSpec};
 use banger_core::seam::StepError;
 use banger_protocol::VmUid;
@@ -16,6 +16,7 @@ use banger_protocol::install::socket;
 use banger_protocol::inventory::{Probe, Process};
 use banger_protocol::slot::gateway;
 
+use super::failure;
 use super::shared::Shared;
 use crate::firecracker::socket::connect;
 use crate::firecracker::{ApiError, Client, InstanceState, Machine, Put};
@@ -34,7 +35,8 @@ impl Shared {
             StepError::transient("Firecracker is not running, so that there is nothing to boot")
         })?;
         let work_disk = self.has_work_disk(vm).await?;
-        let config = self.guest_config(vm, &vm.spec, work_disk).await?;
+        let mut config = self.guest_config(vm, &vm.spec, work_disk).await?;
+        config.files = self.files_of(&vm.spec).await?;
         self.attend(uid, process, config)
             .await
             .map_err(|error| StepError::transient(format!("listen for the guest: {error}")))?;
@@ -74,7 +76,13 @@ impl Shared {
             .map_or(&vm.spec, |applied| &applied.spec);
         let adopted = async {
             let work_disk = spec.work_disk.is_some();
-            let config = self.guest_config(vm, spec, work_disk).await?;
+            let mut config = self.guest_config(vm, spec, work_disk).await?;
+            // It runs: nearly always it has them, and it is not to be lost for
+            // a file that went meanwhile.
+            config.files = self.files_of(spec).await.unwrap_or_else(|error| {
+                tracing::warn!(vm_uid = %vm.uid, %error, "the guest can't be given its files again");
+                Vec::new()
+            });
             self.attend(vm.uid, process, config)
                 .await
                 .map_err(|error| StepError::transient(error.to_string()))
@@ -128,6 +136,18 @@ impl Shared {
             ipv6: ula.map(|ula| config::ipv6(vm, ula)),
             ..config
         })
+    }
+
+    /// The owner's files that the spec names, as they are now.
+    pub(super) async fn files_of(&self, spec: &VmSpec) -> Result<Vec<GuestFile>, StepError> {
+        let (own, wanted) = (self.own_files.clone(), spec.file_sync.clone());
+        failure::blocking(move || {
+            own.read(&wanted).map_err(|error| StepError {
+                remedy: Some(error.remedy()),
+                ..StepError::transient(error.to_string())
+            })
+        })
+        .await
     }
 
     /// The owner's public key.

@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
 use super::{failure, root_disk, serial_log, trash, trash_list, work_disk};
+use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
 use crate::observe::files::StateFiles;
@@ -40,6 +41,8 @@ pub struct RealHostOptions {
     pub ula: Option<Ula>,
     /// The owner's home, for the key that `banger vm ssh` uses.
     pub home: PathBuf,
+    /// Whether guests may be given files of `~/.ssh`.
+    pub allow_ssh: bool,
     /// The helper's socket.
     pub helper_socket: PathBuf,
     /// Sockets of the VMMs, `vms/<uid>` below it.
@@ -57,6 +60,7 @@ impl RealHostOptions {
             install,
             dns: true,
             home,
+            allow_ssh: false,
             helper_socket: install::HELPER_SOCKET.into(),
             runtime_dir: install::RUNTIME_DIR.into(),
             keep_free: Quantity::default(),
@@ -85,6 +89,10 @@ impl RealHost {
             attendants: Attendants::default(),
             attending: tokio::sync::Mutex::new(()),
             owner_key: OwnerKey::of_home(&options.home),
+            own_files: OwnFiles {
+                home: options.home,
+                allow_ssh: options.allow_ssh,
+            },
             changed: Arc::new(Notify::new()),
             exits: super::exit_watch::ExitWatch::default(),
             keep_free: options.keep_free.bytes(),

@@ -12,6 +12,7 @@ use super::exit_watch::ExitWatch;
 use super::layout::Layout;
 use super::trash_list::TrashCache;
 use crate::guest::attendant::Attendant;
+use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
 use crate::observe::Instances;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     /// Held while an attendant is made, so that two don't fight over a socket.
     pub(super) attending: tokio::sync::Mutex<()>,
     pub(super) owner_key: OwnerKey,
+    pub(super) own_files: OwnFiles,
     pub(super) changed: Arc<Notify>,
     pub(super) exits: ExitWatch,
     /// Bytes of the disk that imports leave alone.

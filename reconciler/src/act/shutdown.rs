@@ -50,20 +50,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Gives the agent the spec's keys.
+    /// Gives the agent the spec's keys and files.
     pub(super) async fn update_guest(&self, vm: &VmIntent) -> Result<(), StepError> {
         let key = self.owner_key().await?;
+        let keys = config::authorized_keys(&vm.spec, &key);
+        let files = self.files_of(&vm.spec).await?;
         if let Some(attendant) = self.attendants.get(vm.uid) {
-            attendant.reauthorize(config::authorized_keys(&vm.spec, &key));
+            attendant.retell(keys.clone(), files.clone());
         }
-        let order = AgentRequest::SetAuthorizedKeys {
-            keys: config::authorized_keys(&vm.spec, &key),
-        };
-        agent::ask(&self.layout.sockets(vm.uid), &order, ORDER)
-            .await
-            .map(drop)
-            .map_err(|error| {
-                StepError::transient(format!("give the guest its keys: {error}")).because(error)
-            })
+        let mut orders = vec![("keys", AgentRequest::SetAuthorizedKeys { keys })];
+        if !files.is_empty() {
+            orders.push(("files", AgentRequest::SetFiles { files }));
+        }
+        for (what, order) in orders {
+            agent::ask(&self.layout.sockets(vm.uid), &order, ORDER)
+                .await
+                .map_err(|error| {
+                    StepError::transient(format!("give the guest its {what}: {error}"))
+                        .because(error)
+                })?;
+        }
+        Ok(())
     }
 }

@@ -212,6 +212,7 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
     options.keep_free = guests.unwrap_or_default();
     options.dns = config.dns.enabled;
     options.ula = ula;
+    options.allow_ssh = config.file_sync.allow_ssh;
     let host = Arc::new(RealHost::new(options));
     let asked = Arc::clone(&host);
     let helper = move || -> futures::future::BoxFuture<'static, Result<String, String>> {

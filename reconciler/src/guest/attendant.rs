@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use banger_agent_protocol::{AgentRequest, AgentResponse, GuestConfig};
+use banger_agent_protocol::{AgentRequest, AgentResponse, GuestConfig, GuestFile};
 use banger_core::observed::Guest;
 use banger_protocol::VmUid;
 use banger_protocol::inventory::Process;
@@ -99,13 +99,12 @@ impl Attendant {
             .unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// The keys that it is told of when it asks again.
-    pub fn reauthorize(&self, keys: Vec<String>) {
-        self.channel
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .authorized_keys = keys;
+    /// The keys and files that it is told of when it asks again.
+    pub fn retell(&self, keys: Vec<String>, files: Vec<GuestFile>) {
+        let config = &self.channel.config;
+        let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.authorized_keys = keys;
+        config.files = files;
     }
 }
 

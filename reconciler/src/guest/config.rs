@@ -8,8 +8,8 @@ use banger_core::intent::{VmIntent, VmSpec};
 use banger_protocol::slot::gateway;
 use banger_protocol::{Install, Ula};
 
-/// The configuration for this VM when it runs with `spec`, without IPv6. The
-/// clock is set when it is handed out.
+/// The configuration for this VM when it runs with `spec`, without IPv6 and
+/// files. The clock is set when it is handed out.
 pub fn of_vm(
     vm: &VmIntent,
     spec: &VmSpec,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! agent -> v.sock_1024 -> channel: Hello -> config;  Ready, Failed, Leaving -> word
-//! daemon -> v.sock (CONNECT 1024) -> agent: Ping, Shutdown, SetAuthorizedKeys
+//! daemon -> v.sock (CONNECT 1024) -> agent: Ping, Shutdown, SetAuthorizedKeys, SetFiles
 //! ```
 //!
 //! Guarantees: whatever a guest sends, in whatever number and size, costs the
@@ -16,6 +16,7 @@ pub mod config;
 pub mod frame;
 pub mod known_hosts;
 pub mod nameservers;
+pub mod own_files;
 pub mod owner_key;
 mod quota;
 #[cfg(test)]

@@ -55,6 +55,7 @@ fn vm(n: u16, name: &str) -> VmIntent {
             ports: Vec::new(),
             egress: None,
             ssh_authorized_keys: Vec::new(),
+            file_sync: Vec::new(),
             env: BTreeMap::new(),
             update_policy: UpdatePolicy::OnNextBoot,
             termination_grace_period_seconds: 30,

@@ -35,6 +35,8 @@ pub fn canonical(
         let networks = egress.allow.into_iter().map(Cidr::get);
         Cidrs::of(networks).unwrap_or_default()
     });
+    let mut file_sync = written.file_sync.clone();
+    file_sync.sort_by(|one, other| one.path.cmp(&other.path));
     let size = |disk: DiskSpec| disk.size;
     VmSpec {
         image: written.image.clone(),
@@ -77,6 +79,7 @@ pub fn canonical(
         ports,
         egress,
         ssh_authorized_keys: written.ssh_authorized_keys.clone(),
+        file_sync,
         env: written.env.clone(),
         update_policy: pick(
             written.update_policy,
@@ -113,7 +116,7 @@ pub fn full(spec: &VmSpec) -> VirtualMachineSpec {
             }),
         }),
         ssh_authorized_keys: spec.ssh_authorized_keys.clone(),
-        file_sync: Vec::new(),
+        file_sync: spec.file_sync.clone(),
         env: spec.env.clone(),
         update_policy: Some(spec.update_policy),
         termination_grace_period_seconds: Some(spec.termination_grace_period_seconds),

@@ -50,6 +50,12 @@ pub const MAX_ENV: usize = 256;
 /// Names and values of the environment together, at most (escaping may double them).
 pub const MAX_ENV_BYTES: usize = 32 * 1024;
 
+/// Files of one VM, at most.
+pub const MAX_FILES: usize = 32;
+/// All files of one VM together, at most, with their paths: they travel beside
+/// keys and environment, and base64 makes them longer by a third.
+pub const MAX_FILES_BYTES: usize = 48 * 1024;
+
 /// Labels of one object, at most: they are shown on one line.
 pub const MAX_LABELS: usize = 64;
 /// A label's or annotation's name without its prefix, and a label's value, at

@@ -47,9 +47,11 @@ pub struct VirtualMachineSpec {
         ))
     )]
     pub ssh_authorized_keys: Vec<String>,
-    /// Files of the owner's to keep in the guest. Not supported yet.
+    /// Files of the owner's that the guest is given, at each start and as soon as
+    /// this list changes; at most 32 of them, and 48 KiB together. One that is
+    /// taken off the list stays in the guest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 0))]
+    #[schemars(length(max = 32))]
     pub file_sync: Vec<FileSync>,
     /// Environment of logins (`/etc/environment`). Values are one line each; at
     /// most 256 variables and 32 KiB together.
@@ -193,12 +195,17 @@ impl Protocol {
     }
 }
 
-/// A file of the owner's to keep in the guest.
+/// A file of the owner's that the guest is given. It is root's there, with the
+/// owner's permission bits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSync {
-    /// The owner's file, under the home directory.
+    /// The owner's file: `~/` and its path below the home directory. Links are
+    /// followed as long as they stay there. What is in `~/.ssh` needs
+    /// `fileSync.allowSsh` in config.toml; banger's own keys are nobody's.
+    #[schemars(regex(pattern = r"^~/.+"))]
     pub source: String,
     /// Where it goes in the guest, absolute.
+    #[schemars(regex(pattern = r"^/.+"))]
     pub path: String,
 }

@@ -14,7 +14,7 @@ pub use defaults::VmDefaults;
 pub use disk::Disk;
 pub use file::parse;
 pub use ipv6::Ipv6;
-pub use settings::{Config, Directories, Dns, Limits, Network, Pool};
+pub use settings::{Config, Directories, Dns, Limits, Network, OwnFiles, Pool};
 
 #[cfg(test)]
 mod tests;

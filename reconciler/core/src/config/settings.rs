@@ -33,6 +33,8 @@ pub struct Config {
     pub trash: Trash,
     /// What is done as the disk fills up.
     pub disk: Disk,
+    /// Files of the owner's that guests may be given.
+    pub file_sync: OwnFiles,
 }
 
 /// The guests' network.
@@ -182,6 +184,15 @@ impl Default for Directories {
             resync_seconds: 60,
         }
     }
+}
+
+/// Files of the owner's that guests may be given (`spec.fileSync`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct OwnFiles {
+    /// Whether those in `~/.ssh` are among them. Documents come from anywhere;
+    /// a private key in a guest is its root's to take.
+    pub allow_ssh: bool,
 }
 
 /// Disks of VMs that went, or that were replaced.

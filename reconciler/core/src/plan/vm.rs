@@ -219,9 +219,10 @@ impl Case<'_> {
         if self.here.ports != self.vm.spec.ports {
             steps.push(Step::PublishPorts);
         }
-        if applied.spec.ssh_authorized_keys != self.vm.spec.ssh_authorized_keys
-            && self.here.guest == Guest::Ready
-        {
+        let (now, wanted) = (&applied.spec, &self.vm.spec);
+        let told = now.ssh_authorized_keys == wanted.ssh_authorized_keys
+            && now.file_sync == wanted.file_sync;
+        if !told && self.here.guest == Guest::Ready {
             steps.push(Step::UpdateGuest);
         }
         if steps.is_empty() {

@@ -6,6 +6,7 @@
 //! admission's.
 
 mod document;
+mod files;
 mod findings;
 mod image;
 mod keys;

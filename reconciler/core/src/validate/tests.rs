@@ -87,7 +87,6 @@ fn the_bounds_themselves_are_within() {
         "  network: {ports: [{host: 1023, guest: 1}]}",
         "  network: {ports: [{host: 8080, guest: 1, address: 255.255.255.255}]}",
         "  network: {egress: {allow: [10.0.0.1/8]}}",
-        "  fileSync: [{source: a, path: b}]",
     ] {
         assert_eq!(fields(vm(spec)).len(), 1, "{spec}");
     }
@@ -108,6 +107,42 @@ fn an_egress_policy_has_a_bound() {
         .map(|(field, ..)| field)
         .collect();
     assert_eq!(found, ["spec.network.egress.allow"]);
+}
+
+#[test]
+fn files_come_from_the_home_and_go_where_nothing_else_is() {
+    let files = |list: &str| vm(&format!("  fileSync: [{list}]"));
+    files("{source: ~/.gitconfig, path: /root/.gitconfig}, {source: \"~/a b/c\", path: /opt/x}")
+        .unwrap();
+    files("{source: ~/a, path: /runner/x}, {source: ~/a, path: /root/.ssh/config}").unwrap();
+    for list in [
+        "{source: a, path: /x}",
+        "{source: \"~\", path: /x}",
+        "{source: ~/, path: /x}",
+        "{source: ~/a/, path: /x}",
+        "{source: ~//a, path: /x}",
+        "{source: ~/a/../b, path: /x}",
+        "{source: ~other/a, path: /x}",
+        "{source: \"~/a\\0b\", path: /x}",
+        "{source: \"~/\\e[2J\", path: /x}",
+        "{source: ~/a, path: x}",
+        "{source: ~/a, path: /}",
+        "{source: ~/a, path: /x/}",
+        "{source: ~/a, path: /x/../y}",
+        "{source: ~/a, path: /proc/x}",
+        "{source: ~/a, path: /run}",
+        "{source: ~/a, path: /root/.ssh/authorized_keys}",
+        "{source: ~/a, path: /x}, {source: ~/b, path: /x}",
+        "{source: ~/a, path: /x/y}, {source: ~/b, path: /x}",
+    ] {
+        assert_eq!(fields(files(list)).len(), 1, "{list}");
+    }
+    let many = |n: usize| {
+        let one = |n| format!("{{source: ~/a, path: /x{n}}}");
+        files(&(0..n).map(one).collect::<Vec<_>>().join(", "))
+    };
+    many(32).unwrap();
+    assert_eq!(fields(many(33)).len(), 1);
 }
 
 #[test]

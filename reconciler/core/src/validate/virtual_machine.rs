@@ -1,7 +1,7 @@
 //! The spec of a VM.
 
 use super::findings::Findings;
-use super::{login, network};
+use super::{files, login, network};
 use crate::api::VirtualMachineSpec;
 use crate::api::bounds::{
     MAX_DISK, MAX_GRACE_SECONDS, MAX_MEMORY, MAX_VCPUS, MIN_MEMORY, MIN_ROOT_DISK, MIN_WORK_DISK,
@@ -64,11 +64,5 @@ pub(super) fn check(spec: &VirtualMachineSpec, findings: &mut Findings<'_>) {
     }
     login::ssh_keys(&spec.ssh_authorized_keys, findings);
     login::environment(&spec.env, findings);
-    if !spec.file_sync.is_empty() {
-        findings.refuse(
-            "spec.fileSync",
-            "`fileSync` is not supported yet",
-            "remove it; copy files in with scp once the VM is Ready",
-        );
-    }
+    files::check(&spec.file_sync, findings);
 }

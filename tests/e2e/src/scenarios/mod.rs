@@ -18,6 +18,7 @@ mod doctor;
 mod edit;
 mod editing;
 mod examples;
+mod files;
 mod first_vm;
 mod hardening;
 mod images;
@@ -45,6 +46,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_dropped_file_becomes_a_vm",
         run: first_vm::dropped_file,
+    },
+    Scenario {
+        name: "files_of_the_owner_come_and_others_stay",
+        run: files::given,
     },
     Scenario {
         name: "the_foreign_account_gets_nothing",
