@@ -1,6 +1,7 @@
 # Every target calls one program; see CONTRIBUTING.md.
 BUILT := $(or $(CARGO_TARGET_DIR),target)
-.PHONY: help demo test build lint smoke chaos soak fuzz bench bench-taps host-up host-shell host-down install
+dist = mkdir -p $(BUILT)/dist && cp $(addprefix $(BUILT)/release/,banger bangerd banger-helper) $(BUILT)/x86_64-unknown-linux-gnu/agent/banger-agent $(BUILT)/dist/
+.PHONY: help demo test build lint smoke chaos soak fuzz bench bench-taps deb host-up host-shell host-down install
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -48,6 +49,10 @@ host-shell: ## a shell in it
 host-down: ## and away with it
 	tests/e2e/host down
 
+deb: build ## a Debian package, in target/release/deb/packed
+	$(dist)
+	cargo run -q --bin deb -- $(BUILT)/dist
+
 install: build ## install on this host: make install OWNER=you FIRECRACKER=… JAILER=…
-	mkdir -p $(BUILT)/dist && cp $(addprefix $(BUILT)/release/,banger bangerd banger-helper) $(BUILT)/x86_64-unknown-linux-gnu/agent/banger-agent $(BUILT)/dist/
+	$(dist)
 	$(if $(filter 0,$(shell id -u)),,sudo )$(BUILT)/dist/banger system install $(if $(OWNER),--owner $(OWNER)) $(if $(FIRECRACKER),--firecracker $(FIRECRACKER)) $(if $(JAILER),--jailer $(JAILER))

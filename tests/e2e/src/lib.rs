@@ -50,6 +50,7 @@ mod instance;
 mod interrupt;
 mod keeper;
 mod lab;
+pub mod package;
 pub mod payload;
 mod privilege;
 mod process;

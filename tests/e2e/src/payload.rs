@@ -21,8 +21,11 @@ const PROGRAMS: [&str; 5] = [
     "attack",
 ];
 
+/// What an installation has of ours.
+pub(crate) const INSTALLED: [&str; 4] = ["banger", "bangerd", "banger-helper", "banger-agent"];
+
 /// The top of the checkout that this program was built from.
-fn top() -> PathBuf {
+pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -38,12 +41,7 @@ fn cargo() -> Command {
 /// # Errors
 /// A build fails.
 pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
-    // Next to us: the same profile and target directory as ours.
-    let here = std::env::current_exe().context("cannot find our own program")?;
-    let programs = here.parent().context("our own program has no directory")?;
-    let target = programs
-        .parent()
-        .context("our own program is in no target directory")?;
+    let programs = beside_us()?;
     stages.run("build banger", || {
         // The whole workspace, as `cargo run` built us: with fewer packages the
         // dependencies get other features, and are all built once more.
@@ -70,12 +68,11 @@ pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
         copy(&programs.join(program), &payload.path().join(program))?;
     }
     // Their debugging information would be most of what the host has to copy.
-    run(Command::new("strip")
-        .arg("--strip-debug")
-        .args(PROGRAMS.map(|program| payload.path().join(program))))
-    .context("cannot strip the programs")?;
-    let agent = target.join(AGENT_TARGET).join("agent/banger-agent");
-    copy(&agent, &payload.path().join("banger-agent"))?;
+    strip(
+        "--strip-debug",
+        PROGRAMS.map(|program| payload.path().join(program)),
+    )?;
+    copy(&agent()?, &payload.path().join("banger-agent"))?;
     let examples = payload.path().join("examples");
     fs::create_dir(&examples).context("cannot make a directory for the examples")?;
     for entry in fs::read_dir(top().join("specs/examples")).context("cannot read specs/examples")? {
@@ -87,7 +84,49 @@ pub fn build(stages: Stages) -> Result<tempfile::TempDir> {
     Ok(payload)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// A directory with what an installation has of ours, as `build` left it.
+///
+/// # Errors
+/// It wasn't built.
+pub(crate) fn installed() -> Result<tempfile::TempDir> {
+    let (programs, all) = (beside_us()?, tempfile::tempdir()?);
+    for program in INSTALLED {
+        let from = match program {
+            "banger-agent" => agent()?,
+            _ => programs.join(program),
+        };
+        copy(&from, &all.path().join(program))?;
+    }
+    Ok(all)
+}
+
+/// The same profile and target directory as our own program's.
+fn beside_us() -> Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot find our own program")?;
+    let programs = here.parent().context("our own program has no directory")?;
+    Ok(programs.to_owned())
+}
+
+/// The target directory.
+pub(crate) fn target() -> Result<PathBuf> {
+    let programs = beside_us()?;
+    let target = programs
+        .parent()
+        .context("our own program is in no target directory")?;
+    Ok(target.to_owned())
+}
+
+fn agent() -> Result<PathBuf> {
+    Ok(target()?.join(AGENT_TARGET).join("agent/banger-agent"))
+}
+
+/// Takes away what programs run without, by an option of `strip`.
+pub(crate) fn strip(what: &str, programs: impl IntoIterator<Item = PathBuf>) -> Result<()> {
+    run(Command::new("strip").arg(what).args(programs)).context("cannot strip the programs")?;
+    Ok(())
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     if !from.is_file() {
         bail!("{} is not there", from.display());
     }

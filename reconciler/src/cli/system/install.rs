@@ -61,7 +61,9 @@ impl Install {
         }
         told(manifest::PATH, write_manifest(&programs)?);
         let target = Path::new(LIB_DIR).join("banger");
-        told(layout::LINK, place::link(Path::new(layout::LINK), &target)?);
+        if !leads_to(Path::new(layout::LINK), Path::new(layout::PACKAGED)) {
+            told(layout::LINK, place::link(Path::new(layout::LINK), &target)?);
+        }
 
         let text = toml::to_string(&metadata).map_err(|error| {
             Failure::new(Exit::Internal, "the install metadata can't be written").because(&error)
@@ -155,6 +157,11 @@ fn read(name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
             path.display()
         )))
     }
+}
+
+/// Whether the shell finds the package's program: that link is dpkg's to change.
+fn leads_to(link: &Path, program: &Path) -> bool {
+    std::fs::canonicalize(link).is_ok_and(|found| found == program)
 }
 
 fn fit() -> Result<(), Failure> {

@@ -4,6 +4,8 @@
 pub(in crate::cli) const LIB_DIR: &str = "/usr/lib/banger";
 /// What the shell finds.
 pub(in crate::cli) const LINK: &str = "/usr/bin/banger";
+/// The same name, where the Debian package brought it (packaging/debian).
+pub(in crate::cli) const PACKAGED: &str = "/usr/libexec/banger/banger";
 /// systemd's directory for the administrator's units (systemd.unit(5)).
 pub(in crate::cli) const UNIT_DIR: &str = "/etc/systemd/system";
 /// udev's rules of the administrator's (udev(7)).

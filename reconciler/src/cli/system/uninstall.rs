@@ -49,6 +49,8 @@ impl Uninstall {
             sweep()?;
         }
         disable(helper);
+        // A slice outlives both what ran in it and its own file.
+        program::try_run("systemctl", &["stop", "banger.slice"]);
         for (name, _) in units::UNITS {
             place::remove(&Path::new(UNIT_DIR).join(name))?;
         }
@@ -68,6 +70,10 @@ impl Uninstall {
             install::RUNTIME_DIR,
         ] {
             place::remove(Path::new(path))?;
+        }
+        // Its directory, unless somebody keeps something there.
+        if let Some(directory) = Path::new(install::PATH).parent() {
+            let _ = std::fs::remove_dir(directory);
         }
         if std::fs::read_link(layout::LINK).is_ok_and(|target| target.starts_with(LIB_DIR)) {
             place::remove(Path::new(layout::LINK))?;

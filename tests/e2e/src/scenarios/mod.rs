@@ -11,6 +11,7 @@ mod bound;
 mod conformance;
 mod crashes;
 mod database;
+mod debian;
 mod deletion;
 mod disk;
 mod dns;
@@ -218,5 +219,9 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "uninstall_leaves_nothing_but_disks",
         run: system::uninstall,
+    },
+    Scenario {
+        name: "the_debian_package_comes_and_goes",
+        run: debian::package,
     },
 ];

@@ -98,7 +98,8 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
     ensure!(left.is_empty(), "left after uninstall: {left:?}");
     lab.root(
         "! nft list tables | grep banger && ! ls -d /usr/lib/banger /etc/banger /run/banger \
-         /etc/systemd/system/banger* /etc/udev/rules.d/*banger* 2>/dev/null",
+         /etc/systemd/system/{banger.slice,bangerd.*,banger-helper.*} /etc/udev/rules.d/*banger* \
+         2>/dev/null | grep .",
     )?;
     // The VM is where it was: its disk, its name, its uid.
     lab.root(INSTALL)?;
