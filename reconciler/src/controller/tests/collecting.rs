@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use banger_core::inventory::{Object, State};
-use banger_testkit::Extras;
+use banger_testkit::{Extras, Site};
 
 use super::*;
 use crate::controller::Collect;
@@ -313,11 +313,21 @@ async fn an_image_that_cannot_be_removed_is_said_and_tried_again() {
     let daemon = Daemon::start().await;
     daemon.write("image.yaml", IMAGE).await;
     edit_the_image(&daemon).await;
-    daemon.host.add_fault(Fault {
-        call: daemon.host.calls(),
-        when: When::Before,
-    });
-    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+    let removal = Site {
+        name: "removing an image".into(),
+        nth: 0,
+    };
+    daemon.host.faults().aim(removal, When::Before);
+    let collected = loop {
+        let collected = daemon.handle.collect(Collect::default()).await.unwrap();
+        if !collected.removed.is_empty() {
+            break collected;
+        }
+        // The database's thread lives in real time: the import may be under way.
+        tokio::task::spawn_blocking(std::thread::yield_now)
+            .await
+            .unwrap();
+    };
     assert!(collected.removed[0].failed.is_some(), "{collected:#?}");
     let collected = daemon.handle.collect(Collect::default()).await.unwrap();
     assert_eq!(collected.removed[0].failed, None);
