@@ -72,8 +72,12 @@ impl Shelf {
     /// What these entries may bring back: of each name what a person wants
     /// back, else the newest if its document vanished. What was deleted by
     /// name stays, and so does what went before it.
-    pub fn of(entries: &[Trashed], wanted: &BTreeSet<String>, intents: &Intents) -> Self {
-        let mut newest: BTreeMap<&Name, (bool, &Trashed)> = BTreeMap::new();
+    pub fn of<'a>(
+        entries: impl IntoIterator<Item = &'a Trashed>,
+        wanted: &BTreeSet<String>,
+        intents: &Intents,
+    ) -> Self {
+        let mut newest: BTreeMap<&Name, (bool, &'a Trashed)> = BTreeMap::new();
         for entry in entries {
             let Some(vm) = entry.whole() else { continue };
             if intents.vms.contains_key(&entry.uid) {

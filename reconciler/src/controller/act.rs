@@ -88,7 +88,8 @@ impl<H: Host> Controller<H> {
     async fn host_steps(&mut self, plan: &Plan) -> Option<(Duration, StepError)> {
         for step in &plan.host {
             self.heartbeat.stamp();
-            if let Err(error) = self.host.host_step(step).await {
+            let host = Arc::clone(&self.host);
+            if let Err(error) = self.meanwhile(host.host_step(step)).await {
                 tracing::warn!("{step:?} failed: {}", super::board::chain_of(&error));
                 let pause = Duration::from_secs(1 << self.host_failures.min(6)).min(LONGEST_PAUSE);
                 self.host_failures += 1;

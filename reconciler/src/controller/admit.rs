@@ -8,7 +8,7 @@ use banger_core::admit::{Admission, admit_with_trash};
 use banger_core::api::{Kind, Name};
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
-use banger_core::vanish::{SEVERAL_MS, Vanished};
+use banger_core::vanish::Vanished;
 use banger_protocol::VmUid;
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ use crate::wire::request::OverlayFile;
 use crate::wire::response::Admitted;
 
 /// A uid that no object ever had.
-fn mint() -> VmUid {
+pub(super) fn mint() -> VmUid {
     VmUid::new(uuid::Uuid::now_v7())
 }
 
@@ -84,6 +84,7 @@ impl<H: Host> Controller<H> {
         let mut vanish = self.vanish.clone();
         let rules = &self.settings.rules;
         let known = &self.latest;
+        let going = self.going();
         let decided = self
             .ledger
             .replace(|state| {
@@ -96,7 +97,7 @@ impl<H: Host> Controller<H> {
                     reading,
                     &state.intents,
                     &vanished.gone,
-                    &trash::shelf(&found, state),
+                    &trash::shelf(&found, state, &going),
                     rules,
                     &mut mint,
                     Timestamp::now(),
@@ -128,27 +129,6 @@ impl<H: Host> Controller<H> {
             self.latest = latest;
             admitted
         }))
-    }
-
-    /// What an admission of this reading would decide, if what is missing from
-    /// it stays missing. Nothing is saved or remembered.
-    pub(super) async fn admit_hypothetically(&self, reading: &Reading) -> (State, Admission) {
-        let state = self.ledger.state().await;
-        let now_ms = self.clock.now_ms();
-        let mut vanish = self.vanish.clone();
-        vanish.step(reading, &state.intents, now_ms);
-        let vanished = vanish.step(reading, &state.intents, now_ms + SEVERAL_MS);
-        let mut admission = admit_with_trash(
-            reading,
-            &state.intents,
-            &vanished.gone,
-            &trash::shelf(&self.host.trash().await, &state),
-            &self.settings.rules,
-            &mut mint,
-            Timestamp::now(),
-        );
-        attribute(&mut admission, &state.sources);
-        (state, admission)
     }
 
     /// Refuses to go on while a document declares the object, or might.
@@ -248,7 +228,7 @@ fn key(admission: &Admission, uid: VmUid) -> Option<Identified> {
 
 /// Keeps in mind where objects were declared last, and lets a file that can't
 /// be made out at all count against each of them.
-fn attribute(admission: &mut Admission, known: &BTreeMap<VmUid, PathBuf>) {
+pub(super) fn attribute(admission: &mut Admission, known: &BTreeMap<VmUid, PathBuf>) {
     for (uid, path) in known {
         if admission.sources.contains_key(uid) {
             continue;

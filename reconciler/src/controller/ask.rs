@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use banger_core::api::bounds::PREVENT_DELETION;
 use banger_core::api::{Kind, Name, prevents_deletion};
-use banger_core::diff::{self, DiffReport};
+use banger_core::diff::DiffReport;
 use banger_core::intent::{Deletion, Intents, PowerOverride, VmIntent};
 use banger_core::inventory::InventoryReport;
 use banger_core::problem::Problem;
@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::collect::Collect;
 use super::heartbeat::Heartbeat;
 use super::ledger::{Ledger, State};
+use super::prune::Pruning;
 use super::publish::Published;
 use super::run::Controller;
 use crate::store::{NewEvent, StoreError};
@@ -101,8 +102,9 @@ pub enum Ask {
     Undelete(String, Answer<()>),
     /// Call a VM otherwise with its next document.
     Rename(Name, Name, Answer<()>),
-    /// Confirm the deletions that are held, of objects of these directories.
-    Prune(Vec<PathBuf>, Answer<Vec<(Kind, Name)>>),
+    /// Confirm the deletions that are held, of objects of these directories;
+    /// and whether there was a wait for documents that may yet come back.
+    Prune(Vec<PathBuf>, bool, Answer<Pruning>),
     /// What the host holds against what is intended.
     Inventory(Answer<InventoryReport>),
     /// Remove what nobody needs.
@@ -191,7 +193,16 @@ impl Handle {
     /// Confirms the deletions that the mass guard holds, of objects that were
     /// declared in these directories; answers which, once that is saved.
     pub async fn prune(&self, directories: Vec<PathBuf>) -> Result<Vec<(Kind, Name)>, Refusal> {
-        self.ask(|answer| Ask::Prune(directories, answer)).await
+        let mut waited = false;
+        loop {
+            let directories = directories.clone();
+            let asked = self.ask(|answer| Ask::Prune(directories, waited, answer));
+            match asked.await? {
+                Pruning::Done(confirmed) => return Ok(confirmed),
+                Pruning::Wait(time) => tokio::time::sleep(time).await,
+            }
+            waited = true;
+        }
     }
 
     /// What the host holds against what is intended.
@@ -218,20 +229,30 @@ impl Handle {
 }
 
 impl<H: Host> Controller<H> {
-    /// Answers a request. `true`: a pass is called for.
+    /// Answers a request, or has it answered beside the loop where that takes
+    /// longer than a write. `true`: a pass is called for.
     pub(super) async fn answer(&mut self, ask: Ask) -> bool {
         // Whoever asked may have hung up; what was asked for is done all the same.
         match ask {
             Ask::Diff(overlay, answer) => {
-                let _ = answer.send(self.diff(overlay).await);
+                self.begin_diff(overlay, answer);
                 return false;
             }
             Ask::Trash(answer) => {
-                let _ = answer.send(self.list_trash().await);
+                self.begin_trash(answer);
+                return false;
+            }
+            Ask::Inventory(answer) => {
+                self.begin_inventory(answer);
+                return false;
+            }
+            Ask::Collect(collect, answer) => {
+                self.begin_collect(collect, answer);
                 return false;
             }
             Ask::EmptyTrash(ids, answer) => {
-                let _ = answer.send(self.empty_trash(&ids).await);
+                self.empty_trash(&ids, answer).await;
+                return false;
             }
             Ask::Undelete(id, answer) => {
                 let _ = answer.send(self.undelete(&id).await);
@@ -239,16 +260,8 @@ impl<H: Host> Controller<H> {
             Ask::Rename(name, to, answer) => {
                 let _ = answer.send(self.rename(&name, to).await);
             }
-            Ask::Prune(directories, answer) => {
-                let _ = answer.send(self.prune(&directories).await);
-            }
-            Ask::Inventory(answer) => {
-                let _ = answer.send(Ok(self.inventory().await));
-                return false;
-            }
-            Ask::Collect(collect, answer) => {
-                self.collect(collect, answer).await;
-                return false;
+            Ask::Prune(directories, waited, answer) => {
+                let _ = answer.send(self.prune(&directories, waited).await);
             }
             Ask::Sync(answer) => {
                 let reading = self.read(Vec::new()).await;
@@ -268,24 +281,6 @@ impl<H: Host> Controller<H> {
             }
         }
         true
-    }
-
-    async fn diff(&mut self, overlay: Vec<OverlayFile>) -> Result<DiffReport, Refusal> {
-        let reading = self.read(overlay).await;
-        let (state, admission) = self.admit_hypothetically(&reading).await;
-        let moment = self.moment();
-        match &self.last {
-            Some(last) => Ok(diff::report(
-                &state.intents,
-                &admission,
-                &last.observed,
-                moment,
-            )),
-            None => {
-                let observed = self.observe().await?;
-                Ok(diff::report(&state.intents, &admission, &observed, moment))
-            }
-        }
     }
 
     async fn power(&mut self, name: &Name, power: Power) -> Result<(), Refusal> {

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use banger_core::adoption::adoption;
 use banger_core::api::Kind;
 use banger_core::intent::{ImageDigest, Intents};
-use banger_core::inventory::{self, Collection, InventoryReport, Leftover, Removal};
+use banger_core::inventory::{self, Collection, Holdings, Leftover, Removal};
 use banger_core::observed::Observed;
 use banger_core::plan::Step;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_protocol::VmUid;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Answer, Refusal};
@@ -37,24 +38,18 @@ pub struct Collect {
 }
 
 impl<H: Host> Controller<H> {
-    /// The three lists against one another.
-    pub(super) async fn inventory(&self) -> InventoryReport {
-        // The host first: what is made meanwhile has an intent by then.
-        let holdings = self.host.holdings().await;
-        let intents = self.ledger.state().await.intents;
-        InventoryReport {
-            adoption: self.adoption.clone(),
-            ..inventory::compare(&intents, &self.busy(), &holdings)
-        }
-    }
-
-    /// Begins to remove what nobody needs; `answer` gets word once it is over.
-    pub(super) async fn collect(&mut self, collect: Collect, answer: Answer<Collected>) {
-        let holdings = self.host.holdings().await;
+    /// Begins to remove what a look showed that nobody needs; `answer` gets
+    /// word once it is over.
+    pub(super) async fn collect(
+        &mut self,
+        holdings: &Holdings,
+        collect: &Collect,
+        answer: Answer<Collected>,
+    ) {
         let intents = self.ledger.state().await.intents;
         let busy = self.busy();
-        let collection = inventory::collect(&intents, &busy, &holdings, &collect.orphans);
-        if let Err(refusal) = sensible(&collect, &collection, &intents, &busy) {
+        let collection = inventory::collect(&intents, &busy, holdings, &collect.orphans);
+        if let Err(refusal) = sensible(collect, &collection, &intents, &busy) {
             let _ = answer.send(Err(refusal));
             return;
         }
@@ -64,6 +59,7 @@ impl<H: Host> Controller<H> {
         }
         let works_on = WorksOn {
             uids: collection.orphans.keys().copied().collect(),
+            entries: BTreeSet::new(),
             images: !collection.images.is_empty(),
         };
         let sweep = Sweep {
@@ -75,20 +71,22 @@ impl<H: Host> Controller<H> {
             let collected = sweep.run(collection).await;
             // Whoever asked may have hung up.
             let _ = answer.send(Ok(collected));
+            true
         });
         self.collecting.insert(task.id(), works_on);
     }
 
-    /// A collection is over.
-    pub(super) fn collected(&mut self, end: Result<(tokio::task::Id, ()), tokio::task::JoinError>) {
-        let id = match end {
-            Ok((id, ())) => id,
+    /// A collection is over. Whether that calls for a pass.
+    pub(super) fn collected(&mut self, end: Result<(tokio::task::Id, bool), JoinError>) -> bool {
+        let (id, calls) = match end {
+            Ok(end) => end,
             Err(error) => {
                 tracing::error!("a collection was cut short: {error}");
-                error.id()
+                (error.id(), true)
             }
         };
         self.collecting.remove(&id);
+        calls
     }
 
     /// Says once what this daemon found running when it started.
@@ -281,6 +279,8 @@ fn words(error: &StepError) -> String {
 #[derive(Debug)]
 pub(super) struct WorksOn {
     pub(super) uids: BTreeSet<VmUid>,
+    /// Entries of the trash.
+    pub(super) entries: BTreeSet<String>,
     /// Images, too: no import may begin that could turn out to be one of them.
     pub(super) images: bool,
 }

@@ -25,6 +25,7 @@ mod happened;
 mod heartbeat;
 mod image;
 mod ledger;
+mod look;
 mod network;
 mod pass;
 mod pool;

@@ -7,6 +7,7 @@ use banger_core::intent::Intents;
 use banger_core::observed::Observed;
 use banger_core::plan::{Clock, Plan, Why, plan};
 use banger_core::seam::Host;
+use banger_protocol::VmUid;
 
 use super::run::Controller;
 use crate::store::StoreError;
@@ -14,7 +15,7 @@ use crate::store::StoreError;
 /// What the last pass saw and decided.
 #[derive(Debug)]
 pub(super) struct Last {
-    pub(super) observed: Observed,
+    pub(super) observed: Arc<Observed>,
     pub(super) plan: Plan,
 }
 
@@ -29,10 +30,15 @@ impl<H: Host> Controller<H> {
         self.admit(&reading).await?;
         self.heartbeat.stamp();
         // A chain that ends while the host is looked at may not be in the
-        // picture; its VM waits for the next pass.
-        let busy = self.busy();
-        let observed = self.observe().await?;
+        // picture; its VM waits for the next pass. So does one that came
+        // meanwhile, which nobody looked for.
+        let mut busy = self.busy();
+        let before = self.ledger.state().await.intents;
+        let observed = self.observe(&before).await?;
         let intents = self.ledger.state().await.intents;
+        busy.extend(self.busy());
+        let unseen = |uid: &&VmUid| !before.vms.contains_key(uid);
+        busy.extend(intents.vms.keys().filter(unseen));
         self.heartbeat.stamp();
         self.tell_adoption(&intents, &observed).await;
         let plan = plan(&intents, &observed, self.moment());
@@ -44,7 +50,10 @@ impl<H: Host> Controller<H> {
         let later = [network, pool, ballast, self.held_off(&plan)];
         let host = later.into_iter().flatten().min();
         let rest = self.rest(&plan, &intents, host);
-        self.last = Some(Last { observed, plan });
+        self.last = Some(Last {
+            observed: Arc::new(observed),
+            plan,
+        });
         self.publish().await?;
         self.heartbeat.stamp();
         self.expire_trash().await?;
@@ -52,10 +61,10 @@ impl<H: Host> Controller<H> {
     }
 
     /// The host as it is.
-    pub(super) async fn observe(&mut self) -> Result<Observed, StoreError> {
-        let intents = self.ledger.state().await.intents;
+    async fn observe(&mut self, intents: &Intents) -> Result<Observed, StoreError> {
         let vms: Vec<_> = intents.vms.values().cloned().collect();
-        let observed = self.host.observe(&vms).await;
+        let host = Arc::clone(&self.host);
+        let observed = self.meanwhile(host.observe(&vms)).await;
         if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());

@@ -328,7 +328,8 @@ impl World {
     async fn settle(&mut self) {
         let mut why = String::new();
         for _ in 0..400 {
-            self.pass_time(Duration::from_secs(2)).await;
+            // Longer than what vanished is waited for.
+            self.pass_time(Duration::from_secs(3)).await;
             match self.is_settled().await {
                 Ok(()) => return,
                 Err(left) => why = left,

@@ -1,6 +1,6 @@
 //! `banger apply --prune`: a person's word for the deletions that the mass
-//! guard holds, of one directory and no other. The loop waits for it while
-//! documents are missing that may yet come back, two seconds at most.
+//! guard holds, of one directory and no other. Whoever asks waits, two seconds
+//! at most, while documents are missing that may yet come back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,21 +13,31 @@ use super::admit::source_of;
 use super::ask::Refusal;
 use super::run::Controller;
 
+/// What the loop answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pruning {
+    /// Documents may yet come back: ask again then.
+    Wait(Duration),
+    /// These go.
+    Done(Vec<(Kind, Name)>),
+}
+
 impl<H: Host> Controller<H> {
     /// Confirms what is held of these directories, and admits that. Answers
     /// the objects that go. What isn't held now isn't confirmed in advance.
     pub(super) async fn prune(
         &mut self,
         directories: &[PathBuf],
-    ) -> Result<Vec<(Kind, Name)>, Refusal> {
+        waited: bool,
+    ) -> Result<Pruning, Refusal> {
         // Read anew, so that a document that came back meanwhile counts.
-        let mut reading = self.read(Vec::new()).await;
+        let reading = self.read(Vec::new()).await;
         self.admit(&reading).await?;
         // What went a moment ago is held only once it is seen to stay away.
-        if let Some(ms) = self.latest.vanished.recheck_after_ms {
-            tokio::time::sleep(Duration::from_millis(ms.min(STABLE_MS))).await;
-            reading = self.read(Vec::new()).await;
-            self.admit(&reading).await?;
+        if let Some(ms) = self.latest.vanished.recheck_after_ms
+            && !waited
+        {
+            return Ok(Pruning::Wait(Duration::from_millis(ms.min(STABLE_MS))));
         }
         let state = self.ledger.state().await;
         let directories: Vec<PathBuf> = directories.iter().map(|it| real(it)).collect();
@@ -55,7 +65,7 @@ impl<H: Host> Controller<H> {
                 .image(name)
                 .is_none_or(|it| it.deletion.is_some()),
         });
-        Ok(confirmed)
+        Ok(Pruning::Done(confirmed))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The loop itself: what wakes it, and nothing of what it decides.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use super::disk::{Disk, LOOK};
 use super::heartbeat::{BEAT, Heartbeat};
 use super::image::Importing;
 use super::ledger::Ledger;
+use super::look::Look;
 use super::network::Stood;
 use super::pass::Last;
 use super::pool::WarmUp;
@@ -103,7 +106,8 @@ pub struct Controller<H> {
     pub(super) imports: JoinSet<VmUid>,
     pub(super) importing: BTreeMap<VmUid, Importing>,
     pub(super) tidying: JoinSet<bool>,
-    pub(super) collections: JoinSet<()>,
+    pub(super) looks: JoinSet<Look>,
+    pub(super) collections: JoinSet<bool>,
     pub(super) collecting: Collecting,
     /// What ran when this daemon started; `None` until it could be told.
     pub(super) adoption: Option<Adoption>,
@@ -118,6 +122,8 @@ pub struct Controller<H> {
     pub(super) ran_ms: u64,
     pub(super) stop: CancellationToken,
     pub(super) heartbeat: Heartbeat,
+    /// A request that was answered during a pass calls for another one.
+    another: bool,
     asks: mpsc::Receiver<Ask>,
 }
 
@@ -174,6 +180,7 @@ impl<H: Host> Controller<H> {
             imports: JoinSet::new(),
             importing: BTreeMap::new(),
             tidying: JoinSet::new(),
+            looks: JoinSet::new(),
             collections: JoinSet::new(),
             collecting: Collecting::new(),
             adoption: None,
@@ -183,6 +190,7 @@ impl<H: Host> Controller<H> {
             stood: Stood::default(),
             stop: CancellationToken::new(),
             heartbeat,
+            another: false,
             asks: queue,
         };
         (controller, handle)
@@ -203,6 +211,9 @@ impl<H: Host> Controller<H> {
                 () = sleep_until(due) => {
                     progress = None;
                     due = self.pass_or_retry().await;
+                    if std::mem::take(&mut self.another) {
+                        due = due.min(Instant::now() + SPACING);
+                    }
                 }
                 () = sleep_until(look), if self.settings.disk.any() => {
                     look = Instant::now() + LOOK;
@@ -229,9 +240,11 @@ impl<H: Host> Controller<H> {
                         due = due.min(earliest);
                     }
                 }
+                Some(end) = self.looks.join_next() => self.looked(end).await,
                 Some(end) = self.collections.join_next_with_id() => {
-                    self.collected(end);
-                    due = due.min(earliest);
+                    if self.collected(end) {
+                        due = due.min(earliest);
+                    }
                 }
                 Some(end) = self.warm_up.task.join_next() => {
                     self.warm_up_over(end);
@@ -251,6 +264,21 @@ impl<H: Host> Controller<H> {
             }
         }
         self.leave().await;
+    }
+
+    /// Awaits what the host does for a pass, and answers requests meanwhile:
+    /// a helper that hangs must not keep anybody from stopping a VM. The
+    /// heartbeat isn't stamped by that.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(ask) = self.asks.recv() => self.another |= self.answer(ask).await,
+                Some(end) = self.looks.join_next() => self.looked(end).await,
+            }
+        }
     }
 
     async fn pass_or_retry(&mut self) -> Instant {
@@ -273,6 +301,7 @@ impl<H: Host> Controller<H> {
         self.stop.cancel();
         self.imports.abort_all();
         self.tidying.abort_all();
+        self.looks.abort_all();
         self.warm_up.task.abort_all();
         // Both end at their next step.
         let chains = async {

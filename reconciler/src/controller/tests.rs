@@ -30,6 +30,7 @@ use crate::wire::response::Code;
 mod deletion;
 mod disk;
 mod network;
+mod requests;
 mod trash;
 mod watchdog;
 

@@ -8,15 +8,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use banger_core::api::{Kind, Name};
-use banger_core::intent::Intents;
 use banger_core::seam::{Host, StepError};
 use banger_core::trash::{self, Shelf, Trashed};
 
-use super::ask::{Refusal, event};
+use super::ask::{Answer, Refusal, event};
 use super::board::chain_of;
-use super::ledger::State;
+use super::collect::WorksOn;
+use super::ledger::{Ledger, State};
 use super::run::Controller;
 use crate::store::{Kept, StoreError};
 use crate::wire::response::{Code, TrashItem};
@@ -72,70 +73,47 @@ impl<H: Host> Controller<H> {
         let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
         let since: BTreeMap<String, u64> = since.collect();
         let expired = trash::expired(&entries, &since, running_ms, keep_ms, &state.intents);
-        let wanted = |entry: &&&Trashed| state.trash.get(&entry.id).is_some_and(|it| it.wanted);
-        let Some(entry) = expired.iter().find(|entry| !wanted(entry)) else {
+        let wanted = |entry: &Trashed| state.trash.get(&entry.id).is_some_and(|it| it.wanted);
+        let going = self.going();
+        let mut free = expired
+            .iter()
+            .filter(|entry| !wanted(entry) && !going.contains(&entry.id));
+        let Some(entry) = free.next() else {
             return Ok(());
         };
-        match self.remove_entry(entry, &entries, &state.intents).await {
-            Ok(()) => {
-                tracing::info!(entry = %entry.id, "the trash kept it long enough: it is removed");
-            }
+        let expired = self.emptying(vec![Trashed::clone(entry)]);
+        let id = entry.id.clone();
+        self.begin_emptying(expired, move |emptied| match emptied {
+            Ok(()) => tracing::info!(entry = %id, "the trash kept it long enough: it is removed"),
             Err(error) => {
                 let why = chain_of(&error);
-                tracing::warn!(entry = %entry.id, "it could not be removed from the trash: {why}");
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes an entry, and its image where nothing else needs that.
-    async fn remove_entry(
-        &self,
-        entry: &Trashed,
-        entries: &[Trashed],
-        intents: &Intents,
-    ) -> Result<(), StepError> {
-        self.host.empty_trash(&entry.id).await?;
-        let Some(image) = entry.pins() else {
-            return Ok(());
-        };
-        let others = entries.iter().filter(|other| other.id != entry.id);
-        let pinned = others.filter_map(Trashed::pins).any(|it| it == image);
-        // What is being imported may turn out to be this very image.
-        if !pinned && !intents.needs(image) && self.importing.is_empty() {
-            self.host.remove_image(image).await?;
-        }
-        Ok(())
-    }
-
-    /// What lies in the trash, for a person.
-    pub(super) async fn list_trash(&self) -> Result<Vec<TrashItem>, Refusal> {
-        let entries = self.trash_entries().await?;
-        let state = self.ledger.state().await;
-        let keep_ms = u64::try_from(self.settings.trash_keep.as_millis()).unwrap_or(u64::MAX);
-        let running_ms = state.running_ms + self.ran_ms;
-        let items = entries.iter().map(|entry| {
-            let kept = state.trash.get(&entry.id);
-            let lain = kept.map_or(0, |kept| running_ms.saturating_sub(kept.since_ms));
-            TrashItem {
-                id: entry.id.clone(),
-                uid: entry.uid,
-                name: entry.name().cloned(),
-                disk: entry.disk,
-                disks: entry.disks.clone(),
-                taken: entry.taken,
-                trashed: entry.trashed,
-                expires_in_seconds: keep_ms.saturating_sub(lain) / 1000,
-                document: entry.whole().map(trash::document),
+                tracing::warn!(entry = %id, "it could not be removed from the trash: {why}");
             }
         });
-        Ok(items.collect())
+        Ok(())
     }
 
-    /// Removes these entries for good, or none where one can't be.
-    pub(super) async fn empty_trash(&mut self, ids: &[String]) -> Result<(), Refusal> {
+    /// Removes these entries for good, or none where one can't be; `answer`
+    /// gets word once it is over.
+    pub(super) async fn empty_trash(&mut self, ids: &[String], answer: Answer<()>) {
+        let chosen = match self.chosen(ids).await {
+            Ok(chosen) => chosen,
+            Err(refusal) => {
+                let _ = answer.send(Err(refusal));
+                return;
+            }
+        };
+        let emptying = self.emptying(chosen);
+        self.begin_emptying(emptying, |emptied| {
+            // Whoever asked may have hung up.
+            let _ = answer.send(emptied.map_err(|error| unreadable(&error)));
+        });
+    }
+
+    async fn chosen(&self, ids: &[String]) -> Result<Vec<Trashed>, Refusal> {
         let entries = self.trash_entries().await?;
         let state = self.ledger.state().await;
+        let going = self.going();
         let mut chosen = Vec::new();
         for id in ids {
             let entry = entries.iter().find(|entry| entry.id == *id);
@@ -146,14 +124,51 @@ impl<H: Host> Controller<H> {
                     "wait until it has them",
                 ));
             }
-            chosen.push(entry);
+            refuse_going(&going, id)?;
+            chosen.push(entry.clone());
         }
-        for entry in chosen {
-            self.heartbeat.stamp();
-            let removed = self.remove_entry(entry, &entries, &state.intents).await;
-            removed.map_err(|error| unreadable(&error))?;
+        Ok(chosen)
+    }
+
+    fn emptying(&self, chosen: Vec<Trashed>) -> Emptying<H> {
+        Emptying {
+            host: Arc::clone(&self.host),
+            ledger: Arc::clone(&self.ledger),
+            chosen,
+            // What is being imported may turn out to be the very image.
+            images: self.importing.is_empty(),
         }
-        Ok(())
+    }
+
+    /// Beside the loop: a large disk takes its time.
+    fn begin_emptying(
+        &mut self,
+        emptying: Emptying<H>,
+        tell: impl FnOnce(Result<(), StepError>) + Send + 'static,
+    ) {
+        let chosen = &emptying.chosen;
+        let whole = chosen.iter().filter(|entry| entry.whole().is_some());
+        let works_on = WorksOn {
+            uids: whole.map(|entry| entry.uid).collect(),
+            entries: chosen.iter().map(|entry| entry.id.clone()).collect(),
+            images: emptying.images,
+        };
+        let task = self.collections.spawn(async move {
+            let emptied = emptying.run().await;
+            // What failed is tried again at the next resync.
+            let done = emptied.is_ok();
+            tell(emptied);
+            done
+        });
+        self.collecting.insert(task.id(), works_on);
+    }
+
+    /// Entries that are being removed.
+    pub(super) fn going(&self) -> Going {
+        let collecting = self.collecting.values();
+        collecting
+            .flat_map(|it| it.entries.iter().cloned())
+            .collect()
     }
 
     /// Has the next document of the entry's name bring back its VM.
@@ -161,6 +176,7 @@ impl<H: Host> Controller<H> {
         let entries = self.trash_entries().await?;
         let entry = entries.iter().find(|entry| entry.id == id);
         let entry = entry.ok_or_else(|| no_entry(id))?;
+        refuse_going(&self.going(), id)?;
         let Some(vm) = entry.whole() else {
             return Err(Refusal::conflict(
                 format!("{id} holds a disk that was replaced, not a VM"),
@@ -223,13 +239,72 @@ impl<H: Host> Controller<H> {
     }
 }
 
+/// Entries of the trash that are being removed, by id.
+pub(super) type Going = BTreeSet<String>;
+
+/// Entries that go for good.
+struct Emptying<H> {
+    host: Arc<H>,
+    ledger: Arc<Ledger>,
+    chosen: Vec<Trashed>,
+    /// Images that nothing else needs go with them.
+    images: bool,
+}
+
+impl<H: Host> Emptying<H> {
+    async fn run(self) -> Result<(), StepError> {
+        for entry in &self.chosen {
+            self.host.empty_trash(&entry.id).await?;
+            let Some(image) = entry.pins().filter(|_| self.images) else {
+                continue;
+            };
+            let entries = self.host.trash().await?;
+            let others = entries.iter().filter(|other| other.id != entry.id);
+            let pinned = others.filter_map(Trashed::pins).any(|it| it == image);
+            if !pinned && !self.ledger.state().await.intents.needs(image) {
+                self.host.remove_image(image).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What lies in the trash, for a person.
+pub(super) fn items(
+    found: &Found,
+    state: &State,
+    ran_ms: u64,
+    keep: Duration,
+) -> Result<Vec<TrashItem>, Refusal> {
+    let entries = found.as_ref().map_err(unreadable)?;
+    let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+    let running_ms = state.running_ms + ran_ms;
+    let items = entries.iter().map(|entry| {
+        let kept = state.trash.get(&entry.id);
+        let lain = kept.map_or(0, |kept| running_ms.saturating_sub(kept.since_ms));
+        TrashItem {
+            id: entry.id.clone(),
+            uid: entry.uid,
+            name: entry.name().cloned(),
+            disk: entry.disk,
+            disks: entry.disks.clone(),
+            taken: entry.taken,
+            trashed: entry.trashed,
+            expires_in_seconds: keep_ms.saturating_sub(lain) / 1000,
+            document: entry.whole().map(trash::document),
+        }
+    });
+    Ok(items.collect())
+}
+
 /// What a document that appears may bring back.
-pub(super) fn shelf(found: &Found, state: &State) -> Shelf {
+pub(super) fn shelf(found: &Found, state: &State, going: &Going) -> Shelf {
     match found {
         Ok(entries) => {
+            let stay = entries.iter().filter(|entry| !going.contains(&entry.id));
             let wanted = state.trash.iter().filter(|(_, kept)| kept.wanted);
             let wanted = wanted.map(|(id, _)| id.clone()).collect();
-            Shelf::of(entries, &wanted, &state.intents)
+            Shelf::of(stay, &wanted, &state.intents)
         }
         Err(error) => Shelf::unknown(error.message.clone()),
     }
@@ -268,6 +343,16 @@ fn no_entry(id: &str) -> Refusal {
         message: format!("the trash holds no {id}"),
         remedy: Some("see `banger trash list`".into()),
     }
+}
+
+fn refuse_going(going: &Going, id: &str) -> Result<(), Refusal> {
+    if !going.contains(id) {
+        return Ok(());
+    }
+    Err(Refusal::conflict(
+        format!("{id} is being removed already"),
+        "see `banger trash list`",
+    ))
 }
 
 fn unreadable(error: &StepError) -> Refusal {

@@ -23,7 +23,7 @@ pub const SETTLED: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 3;
 
 /// The directories of specs, and what their files held last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sources {
     directories: Vec<PathBuf>,
     context: Context,

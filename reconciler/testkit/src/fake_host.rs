@@ -657,9 +657,12 @@ impl Host for FakeHost {
     }
 
     async fn empty_trash(&self, id: &str) -> Result<(), StepError> {
-        let mut state = self.state();
-        state.vms.values_mut().any(|vm| vm.empty(id));
-        Ok(())
+        let name = "emptying the trash";
+        let emptied = self.faults.enter(name, false).and_then(|when| {
+            self.state().vms.values_mut().any(|vm| vm.empty(id));
+            self.faults.leave(name, when)
+        });
+        heard(emptied).await.map_err(StepError::transient)
     }
 
     async fn room(&self) -> Presence<Room> {

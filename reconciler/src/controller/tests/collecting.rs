@@ -323,10 +323,8 @@ async fn an_image_that_cannot_be_removed_is_said_and_tried_again() {
         if !collected.removed.is_empty() {
             break collected;
         }
-        // The database's thread lives in real time: the import may be under way.
-        tokio::task::spawn_blocking(std::thread::yield_now)
-            .await
-            .unwrap();
+        // The import may be under way, or wait for the loop's next pass.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     };
     assert!(collected.removed[0].failed.is_some(), "{collected:#?}");
     let collected = daemon.handle.collect(Collect::default()).await.unwrap();
