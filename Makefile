@@ -26,16 +26,17 @@ smoke: ## the end-to-end scenarios alone
 chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
 	cargo run -q --bin chaos -- $(if $(SEED),--seed $(SEED))
 
-soak: ## hours of it: 100 kills and 10 power cuts
+soak: ## an hour or two of it: 100 kills and 10 power cuts, on ten hosts
 	BANGER_SOAK_STEPS=1000000 cargo test -q --workspace --test machine
-	cargo run -q --bin chaos -- --kills 100 --cuts 10 $(if $(SEED),--seed $(SEED))
+	cargo run -q --bin chaos -- --kills 100 --cuts 10 --hosts 10 $(if $(SEED),--seed $(SEED))
 
 fuzz: ## the helper's frames for ten minutes: make fuzz SECONDS=…
 	FUZZ_FOUND=$(BUILT)/fuzz/found helper/fuzz/run frame -max_total_time=$(or $(SECONDS),600)
 
-bench: ## `banger diff` over 1,000 VMs on the simulated host
-	cargo build -q --release $(addprefix --bin ,banger bangerd bench_diff)
+bench: ## on the simulated host: `banger diff` over 1,000 VMs, requests beside others
+	cargo build -q --release $(addprefix --bin ,banger bangerd bench_diff bench_requests)
 	cargo run -q --release --bin bench_diff
+	cargo run -q --release --bin bench_requests
 
 bench-taps: ## 64 taps in parallel, one by one and in a bare loop; as root
 	cargo run -q --release -p banger-helper --example bench_taps

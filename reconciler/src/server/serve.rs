@@ -17,6 +17,9 @@ use crate::sandbox::Landlock;
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 128;
+/// Of those, streams: they stay for as long as their clients like, and must
+/// leave room for whoever asks one thing and goes.
+const STREAMS: usize = 96;
 
 type AskHelper = dyn Fn() -> BoxFuture<'static, Result<String, String>> + Send + Sync;
 
@@ -40,6 +43,7 @@ impl fmt::Debug for Identity {
 /// Serves clients until `stop`; streams end with it.
 pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let streams = Arc::new(Semaphore::new(STREAMS));
     let mut sessions = JoinSet::new();
     loop {
         let place = tokio::select! {
@@ -66,7 +70,7 @@ pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: Can
             tracing::warn!("a connection was turned away: {why}");
             continue;
         }
-        let session = Session::new(handle.clone(), identity.clone());
+        let session = Session::new(handle.clone(), identity.clone(), Arc::clone(&streams));
         sessions.spawn(async move {
             if let Err(error) = session.run(stream).await {
                 tracing::debug!("a connection ended early: {error}");

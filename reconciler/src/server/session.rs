@@ -1,10 +1,12 @@
 //! One connection: a request and its answers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use banger_core::api::{Kind, Name};
 use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::frame::{self, FrameError};
@@ -18,14 +20,20 @@ use crate::wire::{Request, Response};
 pub(super) struct Session {
     handle: Handle,
     identity: Identity,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
 }
 
 type Reader = ReadHalf<UnixStream>;
 type Writer = WriteHalf<UnixStream>;
 
 impl Session {
-    pub(super) const fn new(handle: Handle, identity: Identity) -> Self {
-        Self { handle, identity }
+    pub(super) const fn new(handle: Handle, identity: Identity, streams: Arc<Semaphore>) -> Self {
+        Self {
+            handle,
+            identity,
+            streams,
+        }
     }
 
     /// Reads the request and answers it.
@@ -43,6 +51,21 @@ impl Session {
                 return frame::write(&mut writer, &response).await;
             }
             Err(error) => return Err(error),
+        };
+        let stream = matches!(
+            request,
+            Request::Watch { .. } | Request::Events { follow: true, .. }
+        );
+        let _place = match stream.then(|| self.streams.try_acquire()).transpose() {
+            Ok(place) => place,
+            Err(_) => {
+                let response = Response::Error {
+                    code: Code::Conflict,
+                    message: "too many clients watch already".into(),
+                    remedy: Some("end some of them (`banger … -w`), then try again".into()),
+                };
+                return frame::write(&mut writer, &response).await;
+            }
         };
         match request {
             Request::Watch { kind, name } => self.watch(kind, name, reader, writer).await,

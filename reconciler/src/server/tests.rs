@@ -250,6 +250,39 @@ async fn what_is_no_request_is_answered_or_hung_up_on() {
     running.end().await;
 }
 
+#[tokio::test]
+async fn those_who_watch_leave_room_for_others() {
+    let running = Running::start().await;
+    running
+        .client(|daemon| {
+            let mut watches = Vec::new();
+            let refused = loop {
+                let mut watch = daemon.watch(Kind::VirtualMachine, None).unwrap();
+                match watch.next(None) {
+                    Ok(_) => watches.push(watch),
+                    Err(refused) => break refused,
+                }
+            };
+            assert_eq!(watches.len(), 96);
+            assert_eq!(code(refused), Code::Conflict);
+            daemon.version().unwrap();
+            daemon.diff(vec![]).unwrap();
+            // One that ends makes room.
+            watches.pop();
+            let deadline = std::time::Instant::now() + Duration::from_secs(10);
+            while daemon
+                .watch(Kind::VirtualMachine, None)
+                .unwrap()
+                .next(None)
+                .is_err()
+            {
+                assert!(std::time::Instant::now() < deadline);
+            }
+        })
+        .await;
+    running.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_is_given_up() {
     let (mut ours, _theirs) = tokio::io::duplex(64);

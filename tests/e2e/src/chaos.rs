@@ -42,6 +42,8 @@ impl fmt::Display for Measure {
 pub fn options() -> Options {
     Options {
         durable: true,
+        // It takes hours, beside other work: a slow boot is no finding.
+        boot_limit: Duration::from_secs(300),
         ..Options::default()
     }
 }

@@ -91,6 +91,8 @@ pub struct Options {
     pub savable: bool,
     /// Whether the kernel kills QEMU when this process ends.
     pub die_with_us: bool,
+    /// How long a boot may take.
+    pub boot_limit: Duration,
 }
 
 impl Default for Options {
@@ -102,6 +104,7 @@ impl Default for Options {
             memory_mib: 4096,
             savable: false,
             die_with_us: false,
+            boot_limit: BOOT_LIMIT,
         }
     }
 }
@@ -114,6 +117,7 @@ pub struct Instance {
     machine: Machine,
     ssh: Ssh,
     die_with_us: bool,
+    boot_limit: Duration,
     /// QEMU, where we are its parent and so must wait for it.
     child: Option<Child>,
 }
@@ -156,6 +160,7 @@ impl Instance {
             directory,
             machine,
             die_with_us: options.die_with_us,
+            boot_limit: options.boot_limit,
             child: None,
         })
     }
@@ -255,6 +260,7 @@ impl Instance {
             directory,
             machine,
             die_with_us: false,
+            boot_limit: BOOT_LIMIT,
             child: None,
         })
     }
@@ -366,7 +372,7 @@ impl Instance {
         let process = self.start(false)?;
         let end = match process.open()? {
             Some(pidfd) => {
-                console::wait_boot(&console, offset, pidfd.as_fd(), signals, BOOT_LIMIT)?
+                console::wait_boot(&console, offset, pidfd.as_fd(), signals, self.boot_limit)?
             }
             None => BootEnd::Exited,
         };
@@ -378,7 +384,7 @@ impl Instance {
             BootEnd::Exited => Err(anyhow!("QEMU of host {name} ended: {}", said().trim_end())),
             BootEnd::TimedOut => Err(anyhow!(
                 "host {name} is not up after {} s; see {}",
-                BOOT_LIMIT.as_secs(),
+                self.boot_limit.as_secs(),
                 console.display()
             )),
             BootEnd::Interrupted => Err(anyhow!("interrupted; host {name} is down again")),

@@ -61,6 +61,7 @@ mod run;
 mod saved;
 pub mod scenarios;
 mod shell;
+pub mod sim;
 mod ssh;
 mod stages;
 mod state;
