@@ -5,7 +5,8 @@
 //! Not here, because a document can't be told to be bad by itself: a missing
 //! image, an image's file that is gone, a port or a name that two documents
 //! claim, a subnet without room (tests of admission); a FIFO, a symlink loop, a
-//! directory named `x.yaml`, a file of 100 MB (tests of the source).
+//! directory named `x.yaml`, a file of 100 MB (tests of the source). That each of
+//! all these leaves alone what runs is a test of the loop, `controller/tests/bad_files.rs`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
@@ -184,47 +185,67 @@ fn bytes_that_no_editor_writes() {
     let long = vec![b'#'; parse::limits::MAX_FILE_BYTES + 1];
     let wide = format!("a: [{}]", "1,".repeat(100_000));
     let anchors: String = (0..5000).map(|i| format!("k{i}: &a{i} 1\n")).collect();
-    for (name, bytes, words) in [
+    for (name, bytes, at, words) in [
         (
             "bomb",
             bomb.as_bytes(),
+            Some((4, 11)),
             "aliases of the document stand for too many values",
         ),
         (
             "brackets",
             "[".repeat(20_000).as_bytes(),
+            Some((1, 33)),
             "nested too deeply",
         ),
         (
             "braces",
             "{a: ".repeat(20_000).as_bytes(),
+            Some((1, 129)),
             "nested too deeply",
         ),
         (
             "dashes",
             "- ".repeat(20_000).as_bytes(),
+            Some((1, 65)),
             "nested too deeply",
         ),
-        ("wide", wide.as_bytes(), "too many values"),
-        ("anchors", anchors.as_bytes(), "too many anchors"),
-        ("documents", many.as_bytes(), "1001 documents"),
-        ("long", long.as_slice(), "more than 1048576"),
+        ("wide", wide.as_bytes(), Some((1, 39999)), "too many values"),
+        (
+            "anchors",
+            anchors.as_bytes(),
+            Some((101, 13)),
+            "too many anchors",
+        ),
+        // These are no matter of a place.
+        ("documents", many.as_bytes(), None, "1001 documents"),
+        ("long", long.as_slice(), None, "more than 1048576"),
         (
             "latin-1",
             b"# caf\xe9\napiVersion: x\n".as_slice(),
+            Some((1, 6)),
             "not UTF-8 text: byte 6 is 0xe9",
         ),
         (
             "utf-16",
             b"\xff\xfea\0:\0".as_slice(),
+            Some((1, 1)),
             "not UTF-8 text: byte 1",
         ),
-        ("nul", b"a: \0\n".as_slice(), ""),
+        ("nul", b"a: \0\n".as_slice(), Some((1, 4)), "not valid YAML"),
     ] {
         let start = Instant::now();
         let problems = problems(name, bytes);
-        assert_eq!(problems.len(), 1, "{name}: {problems:?}");
-        assert!(problems[0].message.contains(words), "{name}: {problems:?}");
+        let [problem] = problems.as_slice() else {
+            panic!("{name}: {problems:?}");
+        };
+        assert!(problem.message.contains(words), "{name}: {problem:?}");
+        assert_eq!(problem.at, at, "{name}: {problem:?}");
+        let remedy = problem.remedy.as_deref().unwrap_or_default();
+        assert!(remedy.len() > 10, "{name}: {problem:?}");
+        // What can't be seen is not told to be quoted.
+        let unseen = remedy.starts_with("remove this character");
+        assert_eq!(unseen, name == "nul", "{name}: {problem:?}");
         assert!(
             start.elapsed() < Duration::from_secs(5),
             "{name} took too long"

@@ -27,6 +27,7 @@ use crate::store::Store;
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
 
+mod bad_files;
 mod deletion;
 mod disk;
 mod network;

@@ -288,6 +288,8 @@ fn syntax(message: &str) -> Words {
         "write the text in single quotes, between which a backslash is a backslash"
     } else if lower.contains("a key is") {
         "write a single word before the `:`"
+    } else if lower.contains("\\u{") {
+        "remove this character: it can't be seen, and no document has it"
     } else if lower.contains("quote") || lower.contains("scalar") || lower.contains("character") {
         "close the quote that was opened; text that begins with a quote, `[`, `{`, `*`, `&`, `!`, \
          `%`, `@` or a backquote, or that holds `: ` or ` #`, needs quotes around all of it"
