@@ -3,7 +3,9 @@
 //!
 //! After every round the host must come to rest with exactly what the files
 //! say: an empty diff, no object too many or too few, every marker that a
-//! guest was told to keep still there, and what isn't banger's untouched.
+//! guest was told to keep still there, the database whole, and what isn't
+//! banger's untouched. File systems are checked at the end alone: they can't
+//! be while their guests run.
 
 mod disks;
 mod draw;
@@ -88,23 +90,15 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
         write(lab, &wanted)?;
         let pause = format!("sleep {}.{:03}", turn.after_ms / 1000, turn.after_ms % 1000);
         match turn.blow {
-            Blow::Daemon => kill(
-                lab,
-                &pause,
-                "systemctl kill --kill-whom=main -s KILL bangerd",
-            )?,
-            Blow::Helper => kill(
-                lab,
-                &pause,
-                "systemctl kill --kill-whom=main -s KILL banger-helper",
-            )?,
+            Blow::Daemon => kill(lab, &pause, "bangerd.service")?,
+            Blow::Helper => {
+                // Nobody may have needed it since the last kill.
+                let pause = format!("{pause}; systemctl start banger-helper");
+                kill(lab, &pause, "banger-helper.service")?;
+            }
             Blow::Vmm(name) => {
                 let unit = format!("banger-vm-{}.service", uid_of(name, &uids));
-                kill(
-                    lab,
-                    &pause,
-                    &format!("systemctl kill --kill-whom=main -s KILL {unit}"),
-                )?;
+                kill(lab, &pause, &unit)?;
             }
             Blow::PowerCut => {
                 decoys::untouched(&lab.host)?;
@@ -120,6 +114,7 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
         rest(lab, &wanted).with_context(context)?;
         exact(lab, &wanted).with_context(context)?;
         keep(lab, &wanted).with_context(context)?;
+        disks::database_is_whole(lab).with_context(context)?;
         decoys::untouched(&lab.host).with_context(context)?;
         mark(lab, &mut wanted).with_context(context)?;
         let now = (
@@ -128,7 +123,7 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
         );
         ensure!(now == uids, "{}: a VM became another one", context());
     }
-    say("the end: every disk and the database are checked");
+    say("the end: every file system is checked");
     disks::are_clean(lab, &uids)?;
     lab.owner("banger delete --yes vm/a vm/b $(banger get vms -o name | grep -x vm/c)")?;
     let left = count(lab)?;
@@ -143,9 +138,16 @@ fn uid_of<'a>(name: &str, uids: &'a (String, String)) -> &'a str {
     if name == "a" { &uids.0 } else { &uids.1 }
 }
 
-fn kill(lab: &Lab, pause: &str, line: &str) -> Result<()> {
-    // Nothing to kill is no failure: a VMM may just be between two lives.
-    lab.root(&format!("{pause}; {line} || true"))?;
+/// Kills the main process of a unit, and sees it dead. A VMM may be between two
+/// lives: then it is the next one's turn, so that each kill is one.
+fn kill(lab: &Lab, pause: &str, unit: &str) -> Result<()> {
+    lab.root(&format!(
+        "{pause}; main() {{ systemctl show -P MainPID {unit}; }}; \
+         for _ in $(seq 600); do pid=$(main); [ \"$pid\" = 0 ] || break; sleep 0.1; done; \
+         [ \"$pid\" != 0 ] && kill -KILL $pid || exit 1; \
+         for _ in $(seq 100); do [ \"$(main)\" = $pid ] || exit 0; sleep 0.1; done; exit 1"
+    ))
+    .with_context(|| format!("{unit} was not killed"))?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
+    lab.vm("worker", "")?;
     let pid = lab.pid("web")?;
     lab.guest("web", "echo kept > /dev/shm/marker")?;
     let killed = lab.root(
@@ -25,6 +26,11 @@ pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
     )?;
     lab.ready("web")?;
     ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    let list = lab.owner("banger doctor --inventory")?;
+    ensure!(
+        list.contains("adopted 2/2 running VMs"),
+        "not every VM was adopted:\n{list}"
+    );
     let marker = lab.guest("web", "cat /dev/shm/marker")?;
     ensure!(marker.trim() == "kept", "the guest's memory is another one");
 
@@ -79,13 +85,29 @@ pub(super) fn helper(lab: &mut Lab) -> Result<()> {
     lab.vm("worker", "")?;
     let uid = lab.field("worker", ".metadata.uid")?;
     let pid = lab.pid("web")?;
-    lab.root("systemctl kill --kill-whom=main -s KILL banger-helper || true")?;
+    // Its socket starts it when it is needed; here there must be one to kill.
+    let killed = lab.root(
+        "systemctl start banger-helper && systemctl show -P MainPID banger-helper && \
+         systemctl kill --kill-whom=main -s KILL banger-helper",
+    )?;
+    let killed: u32 = killed.trim().parse()?;
+    ensure!(killed != 0, "there was no helper to kill");
+    lab.until(
+        "the helper is dead",
+        &format!("! kill -0 {killed} 2>/dev/null"),
+        SOON,
+    )?;
     ensure!(
         lab.guest("web", "hostname")?.trim() == "web",
         "the guest is gone"
     );
     // The next change needs the helper again: its socket brings it back.
     lab.delete("worker")?;
+    let next = lab.root("systemctl show -P MainPID banger-helper")?;
+    ensure!(
+        next.trim() != "0" && next.trim() != killed.to_string(),
+        "the helper is process {next}, after {killed} was killed"
+    );
     let left = lab.inventory()?.0;
     ensure!(
         !left.iter().any(|line| line.contains(&uid)),
@@ -100,10 +122,14 @@ pub(super) fn vmm(lab: &mut Lab) -> Result<()> {
     lab.guest("web", "echo kept > /var/marker && sync")?;
     let pid = lab.pid("web")?;
     lab.root(&format!("kill -KILL {pid}"))?;
+    // The kernel tells of it. The next look that nothing asks for comes after 60 s.
     lab.until(
-        "the old process is gone",
-        &format!("! kill -0 {pid} 2>/dev/null"),
-        SOON,
+        "the VM is demoted",
+        &format!(
+            "! kill -0 {pid} 2>/dev/null && su owner -c 'banger get vm web -o json' | \
+             jq -e '.status.handles.pid != {pid}' >/dev/null"
+        ),
+        Duration::from_secs(5),
     )?;
     let line = format!(
         "su owner -c 'banger get vm web -o json' | jq -e '.status.handles.pid as $p | $p != null and $p != {pid}' >/dev/null"
@@ -155,9 +181,13 @@ pub(super) fn helper_away(lab: &mut Lab) -> Result<()> {
 /// A `handles.json` that is damaged, of another boot or of another VM costs nothing.
 pub(super) fn scratch_files(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
+    lab.vm("worker", "")?;
     let pid = lab.pid("web")?;
-    let uid = lab.field("web", ".metadata.uid")?;
-    let file = format!("/var/lib/banger/vms/{uid}/handles.json");
+    let file_of = |name: &str| -> Result<String> {
+        let uid = lab.field(name, ".metadata.uid")?;
+        Ok(format!("/var/lib/banger/vms/{uid}/handles.json"))
+    };
+    let (file, other) = (file_of("web")?, file_of("worker")?);
     for damage in [
         format!("rm {file}"),
         format!(": > {file}"),
@@ -165,6 +195,7 @@ pub(super) fn scratch_files(lab: &mut Lab) -> Result<()> {
         format!(
             "jq '.bootId = \"00000000-0000-4000-8000-000000000000\" | .pid = 1' {file} > {file}.new && mv {file}.new {file}"
         ),
+        format!("cp {other} {file}"),
     ] {
         lab.owner(&damage)?;
         lab.root("systemctl restart bangerd")?;
