@@ -13,12 +13,23 @@ pub(super) fn file(lab: &mut Lab) -> Result<()> {
     let before = lab.inventory()?;
     lab.vm("gone", "")?;
     let uid = lab.field("gone", ".metadata.uid")?;
+    let tap = lab.field("gone", ".status.handles.tap")?;
     let during = lab.inventory()?;
-    for kind in ["dm ", "process ", "unit ", "vm "] {
+    let cow = format!("/{uid}/root.cow");
+    for (kind, of_it) in [
+        ("dm ", &uid),
+        ("process ", &uid),
+        ("unit ", &uid),
+        ("vm ", &uid),
+        ("jail ", &uid),
+        ("sockets ", &uid),
+        ("loop ", &cow),
+        ("link ", &tap),
+    ] {
         let there = during
             .0
             .iter()
-            .any(|line| line.starts_with(kind) && line.contains(&uid));
+            .any(|line| line.starts_with(kind) && line.contains(of_it.as_str()));
         ensure!(
             there,
             "while it runs, the inventory has no {kind}of it: {during:?}"

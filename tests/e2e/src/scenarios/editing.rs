@@ -173,6 +173,12 @@ pub(super) fn git_checkout(lab: &mut Lab) -> Result<()> {
          git add . && git commit -qm all && git checkout -q -b half && \
          git rm -q web.yaml side.yaml && git commit -qm half && sleep 20 && git checkout -q main"
     ))?;
+    // One alone counts after 2 s: a look at the other branch is shorter.
+    lab.owner(&format!(
+        "{VMS} && git checkout -q -b one && git rm -q --cached web.yaml && git commit -qm one && \
+         git checkout -q -f main && \
+         git checkout -q one && [ ! -e web.yaml ] && git checkout -q main"
+    ))?;
     // As long again as the absence would have taken to count, had it gone on.
     lab.owner("sleep 3")?;
     ensure!(
@@ -235,7 +241,17 @@ pub(super) fn links(lab: &mut Lab) -> Result<()> {
         refused.stderr
     );
     web.is_untouched(lab)?;
-    lab.owner("rm -rf ~/.config/banger/vms/web.yaml ~/dotfiles")?;
+    // Its next generation: the link is made anew and leads to another file.
+    lab.write("next.yaml", &labelled("home-manager"))?;
+    lab.root(
+        "install -D -m 444 ~owner/next.yaml /srv/store/next/web.yaml && \
+         ln -s /srv/store/next/web.yaml ~owner/.config/banger/vms/.web.new && \
+         chown -h owner ~owner/.config/banger/vms/.web.new && \
+         mv -T ~owner/.config/banger/vms/.web.new ~owner/.config/banger/vms/web.yaml",
+    )?;
+    label_is(lab, "home-manager")?;
+    web.is_untouched(lab)?;
+    lab.owner("rm -rf ~/.config/banger/vms/web.yaml ~/dotfiles ~/next.yaml ~/web-edited.yaml")?;
     lab.write_vm("web.yaml", &labelled("stow"))?;
     lab.root("rm -r /srv/store")?;
     lab.ready("web")
@@ -289,6 +305,8 @@ pub(super) fn declared_twice(lab: &mut Lab) -> Result<()> {
     let web = Running::web(lab)?;
     lab.write_vm("copy.yaml", &labelled("copy"))?;
     is_held(lab, "copy.yaml")?;
+    let label = lab.field("web", ".metadata.labels.by")?;
+    ensure!(label == "null", "the copy was taken: {label}");
     web.is_untouched(lab)?;
     lab.owner(&format!("{VMS} && rm copy.yaml"))?;
     lab.ready("web")?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::network::is_unanswered;
 use crate::lab::Lab;
 
 /// The bridge's address, of an installation with the default subnet.
@@ -53,7 +54,10 @@ pub(super) fn guests(lab: &mut Lab) -> Result<()> {
         let line = format!("curl -sf --max-time 5 'http://[{host}]:8098/'");
         lab.root(&line)?;
         let refused = lab.ask_guest("web", &line)?;
-        ensure!(refused.status != 0, "the host's service at {host} answered");
+        ensure!(
+            is_unanswered(&refused),
+            "the host's service at {host}: {refused:?}"
+        );
     }
 
     // A borrowed address goes nowhere.
@@ -65,7 +69,10 @@ pub(super) fn guests(lab: &mut Lab) -> Result<()> {
     for target in [worker.as_str(), "2001:db8::2"] {
         let line = format!("ping -6 -c 1 -W 5 -I {borrowed} {target}");
         let spoofed = lab.ask_guest("web", &line)?;
-        ensure!(spoofed.status != 0, "{target} answered {borrowed}");
+        ensure!(
+            is_unanswered(&spoofed),
+            "{target} and {borrowed}: {spoofed:?}"
+        );
     }
     lab.guest("web", &format!("ip -6 address del {borrowed}/64 dev eth0"))?;
     lab.guest("web", &format!("ping -6 -c 1 -W 5 {worker}"))?;
@@ -83,7 +90,7 @@ pub(super) fn guests(lab: &mut Lab) -> Result<()> {
     )?;
     for line in [FETCH.to_owned(), format!("ping -6 -c 1 -W 5 {web}")] {
         let beyond = lab.ask_guest("worker", &line)?;
-        ensure!(beyond.status != 0, "beyond its policy: {line}");
+        ensure!(is_unanswered(&beyond), "beyond its policy: {beyond:?}");
     }
     edit(
         "network: {egress: {allow: [\"2001:db8::/64\"]}}",
@@ -99,11 +106,7 @@ pub(super) fn guests(lab: &mut Lab) -> Result<()> {
         &format!("! {confined} && ! nft list set inet banger guests6 | grep -q '{worker}'"),
     )?;
     let refused = lab.ask_guest("worker", FETCH)?;
-    ensure!(
-        refused.status != 0,
-        "without NAT it got {:?}",
-        refused.stdout
-    );
+    ensure!(is_unanswered(&refused), "without NAT: {refused:?}");
     lab.guest("worker", &format!("ping -6 -c 1 -W 5 {web}"))?;
 
     without(lab)?;
