@@ -3,53 +3,82 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::lab::Lab;
+use crate::{User, lab::Lab};
 
 /// Unit, and the exposure that it may have at most, in tenths. A ratchet: it
 /// only goes down.
 const EXPOSURE: [(&str, u32); 2] = [("bangerd", 17), ("banger-helper", 33)];
 
-/// What nobody may do in bangerd's sandbox: the owner's rights, and less.
+/// What the owner may do, and nobody in bangerd's sandbox. Each line leaves
+/// nothing behind where it succeeds.
 const DAEMON: &[(&str, &str)] = &[
+    ("write the home", "touch ~owner/probe && rm ~owner/probe"),
+    ("make a namespace", "unshare -U true"),
+    (
+        "lend its rights to others",
+        "cp /bin/true /tmp/probe && chmod u+s /tmp/probe && rm /tmp/probe",
+    ),
+    ("change its personality", "setarch -R true"),
+];
+
+/// What the owner may not do either: the daemon has that account, and no more.
+const DAEMON_NOR_OWNER: &[(&str, &str)] = &[
     (
         "write the system",
-        "touch /usr/lib/probe || touch /etc/probe",
+        "touch /usr/lib/probe && { rm /usr/lib/probe; true; } || { touch /etc/probe && rm /etc/probe; }",
     ),
-    ("write the home", "touch ~owner/probe"),
     ("read the helper's state", "ls /var/lib/banger-helper/jail"),
     ("open KVM", ": < /dev/kvm"),
     ("open a disk", "head -c 1 /dev/vda"),
-    ("make a device", "mknod /tmp/probe b 254 0"),
-    ("mount", "mount -t tmpfs none /tmp"),
-    ("make a namespace", "unshare -U true"),
+    (
+        "make a device",
+        "mknod /tmp/probe b 254 0 && { rm /tmp/probe; true; }",
+    ),
+    (
+        "mount",
+        "mount -t tmpfs none /mnt && { umount /mnt; true; }",
+    ),
     ("become root", "sudo -n true || su -c true root </dev/null"),
     ("read root's environment", "cat /proc/1/environ"),
-    ("make an interface", "ip link add probe type dummy"),
+    (
+        "make an interface",
+        "ip link add probe type dummy && { ip link delete probe; true; }",
+    ),
     ("read the firewall", "nft list ruleset | grep ."),
-    ("set the clock", "date -s 2001-01-01"),
+    ("set the clock", "date -s \"$(date)\""),
     (
         "change the kernel's settings",
-        "echo 1 > /proc/sys/kernel/sysrq",
+        "set=$(cat /proc/sys/kernel/sysrq) && echo $set > /proc/sys/kernel/sysrq",
     ),
 ];
 
 /// What nobody may do in the helper's sandbox, though it is root's.
 const HELPER: &[(&str, &str)] = &[
-    ("write the system", "touch /usr/lib/probe"),
+    (
+        "write the system",
+        "touch /usr/lib/probe && { rm /usr/lib/probe; true; }",
+    ),
     (
         "write what systemd reads",
-        "touch /etc/systemd/system/probe.service",
+        "touch /etc/systemd/system/probe.service && { rm /etc/systemd/system/probe.service; true; }",
     ),
-    ("change passwords", "echo x >> /etc/shadow"),
+    ("change passwords", ": >> /etc/shadow"),
     ("read a home", "ls ~owner/.config"),
     ("open a disk", "head -c 1 /dev/vda"),
     ("open the memory", "head -c 1 /dev/mem"),
     ("speak to a network", "exec 3<>/dev/tcp/198.51.100.2/80"),
     ("make a namespace", "unshare -n true"),
-    ("set the clock", "date -s 2001-01-01"),
-    ("name the host", "hostname probe"),
-    ("load a module", "insmod /payload/banger"),
-    ("write a control group", "mkdir /sys/fs/cgroup/probe"),
+    ("set the clock", "date -s \"$(date)\""),
+    ("name the host", "hostname \"$(hostname)\""),
+    // A module that nothing needs; loaded already, it would say nothing.
+    (
+        "load a module",
+        "modprobe nlmon && { modprobe -r nlmon; true; }",
+    ),
+    (
+        "write a control group",
+        "mkdir /sys/fs/cgroup/probe && { rmdir /sys/fs/cgroup/probe; true; }",
+    ),
     ("read the kernel's log", "dmesg | grep ."),
     (
         "become another user",
@@ -58,7 +87,8 @@ const HELPER: &[(&str, &str)] = &[
     ),
 ];
 
-pub(super) fn sandboxes(lab: &mut Lab) -> Result<()> {
+/// Neither unit is more exposed than it may be.
+pub(super) fn scores(lab: &Lab) -> Result<()> {
     for (unit, most) in EXPOSURE {
         lab.root(&format!(
             "systemd-analyze security --no-pager --threshold {most} {unit}.service"
@@ -69,8 +99,14 @@ pub(super) fn sandboxes(lab: &mut Lab) -> Result<()> {
         ))?;
         println!("{}", line.trim());
     }
-    forbidden(lab, "bangerd", DAEMON)?;
-    forbidden(lab, "banger-helper", HELPER)?;
+    Ok(())
+}
+
+pub(super) fn sandboxes(lab: &mut Lab) -> Result<()> {
+    scores(lab)?;
+    forbidden(lab, "bangerd", User::Owner, DAEMON)?;
+    forbidden(lab, "bangerd", User::Root, DAEMON_NOR_OWNER)?;
+    forbidden(lab, "banger-helper", User::Root, HELPER)?;
     landlock(lab)
 }
 
@@ -110,9 +146,10 @@ fn landlock(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Runs each line in the unit's own sandbox, where it must fail, and not for
+/// Runs each line without a sandbox as `able`, who must succeed, or its failure
+/// would say nothing; and then in the unit's own, where it must fail, and not for
 /// want of a program.
-fn forbidden(lab: &Lab, unit: &str, actions: &[(&str, &str)]) -> Result<()> {
+fn forbidden(lab: &Lab, unit: &str, able: User, actions: &[(&str, &str)]) -> Result<()> {
     let probe = format!("probe-{unit}.service");
     // Its own unit, with another program and without its sockets and directories' ends.
     lab.root(&format!(
@@ -122,11 +159,11 @@ fn forbidden(lab: &Lab, unit: &str, actions: &[(&str, &str)]) -> Result<()> {
     ))?;
     let result = (|| {
         ensure!(
-            attempt(lab, &probe, "true")? == 0,
+            attempt(lab, &probe, able, "true")? == 0,
             "nothing runs in {unit}'s sandbox at all: the test says nothing"
         );
         for (what, line) in actions {
-            match attempt(lab, &probe, line)? {
+            match attempt(lab, &probe, able, line)? {
                 0 => bail!("in {unit}'s sandbox one can {what}: {line}"),
                 127 => bail!("the host lacks a program of: {line}"),
                 _ => {}
@@ -135,24 +172,27 @@ fn forbidden(lab: &Lab, unit: &str, actions: &[(&str, &str)]) -> Result<()> {
         Ok(())
     })();
     lab.root(&format!(
-        "rm -f /run/systemd/system/{probe} /run/probe.sh; systemctl daemon-reload; \
+        "rm -f /run/systemd/system/{probe} /run/probe.sh /run/probe.out; systemctl daemon-reload; \
          systemctl reset-failed {probe} 2>/dev/null || true"
     ))?;
     result
 }
 
-/// The exit status of a line in the probe's sandbox. A start that systemd refuses
-/// keeps the status of the line before.
-fn attempt(lab: &Lab, probe: &str, line: &str) -> Result<i32> {
+/// The exit status of a line in the probe's sandbox, after `able` ran it without
+/// one. A start that systemd refuses keeps the status of the line before.
+fn attempt(lab: &Lab, probe: &str, able: User, line: &str) -> Result<i32> {
     let said = lab.root(&format!(
         "cat > /run/probe.sh <<'EOF'\n{line}\nEOF\nchmod 0644 /run/probe.sh; \
+         runuser -u {} -- bash /run/probe.sh >/run/probe.out 2>&1 </dev/null || {{ \
+           echo 'without a sandbox it fails, too:'; cat /run/probe.out; exit; }}; \
          systemctl start {probe} 2>/dev/null; \
-         systemctl show -P Result {probe}; systemctl show -P ExecMainStatus {probe}"
+         systemctl show -P Result {probe}; systemctl show -P ExecMainStatus {probe}",
+        able.name()
     ))?;
     let (result, status) = said.trim().split_once('\n').unwrap_or_default();
     ensure!(
         ["success", "exit-code", "signal"].contains(&result),
-        "{probe} was not run for {line}: {said}"
+        "{probe} was not run for `{line}`: {said}"
     );
     status
         .parse()

@@ -10,13 +10,22 @@ const INSTALL: &str = "/payload/banger system install --owner owner --from /payl
 
 pub(super) fn restart(lab: &mut Lab) -> Result<()> {
     promises::make(lab)?;
-    let pid = lab.pid("web")?;
+    let pids = (lab.pid("web")?, lab.pid("worker")?);
+    let same = |lab: &Lab| -> Result<()> {
+        let now = (lab.pid("web")?, lab.pid("worker")?);
+        ensure!(
+            now == pids,
+            "they are other Firecrackers: {now:?}, {pids:?}"
+        );
+        Ok(())
+    };
     lab.root("banger system restart")?;
     promises::hold(lab)?;
+    same(lab)?;
     // An update is an installation over the present one.
     lab.root(INSTALL)?;
-    lab.ready("web")?;
-    ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    promises::hold(lab)?;
+    same(lab)?;
     // The journal tells of one VM, step by step.
     lab.root(
         "journalctl -u bangerd VM=web OP=create -o json | \
