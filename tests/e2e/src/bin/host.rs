@@ -137,12 +137,15 @@ fn run(action: Action) -> Result<ExitCode> {
             }
         }
         Action::Build => {
+            // Or an interrupt would leave root's mmdebstrap behind, and the lock free.
+            let _interrupts = Interrupts::hold()?;
             let built = Artifacts::build(&cache, stages)?;
             for path in [&built.disk, &built.kernel, &built.guest, &built.images] {
                 println!("{}", path.display());
             }
         }
         Action::Firecracker => {
+            let _interrupts = Interrupts::hold()?;
             let built = Artifacts::build(&cache, stages)?;
             println!(
                 "{}\n{}",
@@ -208,11 +211,12 @@ fn run(action: Action) -> Result<ExitCode> {
 }
 
 fn up(cache: &Cache, name: &InstanceName, options: &Options, stages: Stages) -> Result<()> {
+    // From here on an interrupt must take what we started down with us: a build,
+    // and later QEMU.
+    let interrupts = Interrupts::hold()?;
     let built = Artifacts::build(cache, stages)?;
     let choice = banger_e2e::choose(cache, &built.kernel, &built.initrd)?;
     stages.note(&format!("{}: {}", choice.accel, choice.reason));
-    // From here on an interrupt must take QEMU down with us.
-    let interrupts = Interrupts::hold()?;
     let signals = Some(interrupts.fd());
     let host = Instance::up(cache, &built, choice.accel, name, options, stages, signals)?;
     stages.note(&format!("console: {}", host.console().display()));
