@@ -104,11 +104,11 @@ pub(super) fn verdict(goal: &Goal, object: Option<&Object>, problem: Option<&Pro
         Goal::Gone(uid) if uid.is_some_and(|uid| uid != object.metadata.uid) => {
             Verdict::Met("deleted".to_owned())
         }
-        Goal::Gone(_) => Verdict::Pending(stage(object)),
+        Goal::Gone(_) => pending(object, "waiting for the deletion to begin"),
         Goal::Stopped if object.status.phase == Phase::Stopped => {
             Verdict::Met("Stopped".to_owned())
         }
-        Goal::Stopped => Verdict::Pending(stage(object)),
+        Goal::Stopped => pending(object, "waiting for the stop to begin"),
         Goal::Settled {
             uid,
             generation,
@@ -119,7 +119,7 @@ pub(super) fn verdict(goal: &Goal, object: Option<&Object>, problem: Option<&Pro
             _ if object.status.phase == Phase::Ready && is_another(object, other_than.as_ref()) => {
                 Verdict::Met("Ready".to_owned())
             }
-            _ => Verdict::Pending(stage(object)),
+            _ => pending(object, RESTART),
         },
         Goal::Condition(kind, wanted) => {
             let current = condition(object, *kind);
@@ -147,7 +147,7 @@ fn settled(object: &Object, uid: VmUid, generation: u64, other_than: Option<&Run
         return hopeless;
     }
     if object.status.observed_generation < generation {
-        return Verdict::Pending(stage(object));
+        return pending(object, "waiting for the change to be seen");
     }
     match object.status.phase {
         Phase::Ready if is_another(object, other_than) && !still_taking(object) => {
@@ -155,8 +155,21 @@ fn settled(object: &Object, uid: VmUid, generation: u64, other_than: Option<&Run
         }
         Phase::Stopped => Verdict::Met("Stopped".to_owned()),
         Phase::Deleting => hopeless("it is being deleted", None),
-        _ => Verdict::Pending(stage(object)),
+        _ if !is_another(object, other_than) => pending(object, RESTART),
+        _ => pending(object, "the change is being taken"),
     }
+}
+
+/// What another run of the VMM is waited for by.
+const RESTART: &str = "waiting for the restart to begin";
+
+/// The stage; a `Ready` that is from before what is waited for would read as its
+/// end, and `still` stands in its place.
+fn pending(object: &Object, still: &str) -> Verdict {
+    Verdict::Pending(match object.status.phase {
+        Phase::Ready => still.to_owned(),
+        _ => stage(object),
+    })
 }
 
 /// `Ready` may be about an earlier generation than the status as a whole.

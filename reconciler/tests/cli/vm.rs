@@ -122,7 +122,7 @@ fn a_restart_is_another_run() {
     );
     assert_eq!(
         outcome.stderr,
-        "vm/web: Ready\nvm/web: Booting\nvm/web: Ready ([TIME])\n"
+        "vm/web: waiting for the restart to begin\nvm/web: Booting\nvm/web: Ready ([TIME])\n"
     );
 }
 

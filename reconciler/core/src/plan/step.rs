@@ -186,6 +186,9 @@ impl Step {
             Self::RemoveTap => "removing the tap".into(),
             Self::RemoveRoot => "removing the snapshot".into(),
             Self::DetachLoop { role } => format!("detaching the {} loop", role.as_str()),
+            Self::RecordExit {
+                ending: Ending::Asked,
+            } => "noting that the end is asked for".into(),
             Self::RecordExit { .. } => "recording the exit".into(),
             Self::RestoreDisks => "taking the disks back from the trash".into(),
             Self::DropDisks { purge: true } => "removing the disks".into(),

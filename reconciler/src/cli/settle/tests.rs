@@ -100,6 +100,31 @@ fn a_restart_needs_another_run() {
 }
 
 #[test]
+fn what_was_ready_before_is_no_stage_of_a_change() {
+    let ready = vm("Ready", "True", |_| {});
+    let run = RunOf::of(&ready);
+    let shown = |goal: &Goal, object: &Object| match verdict(goal, Some(object), None) {
+        Verdict::Pending(stage) => stage,
+        other => panic!("{goal:?}: {other:?}"),
+    };
+    let restart = "waiting for the restart to begin";
+    assert_eq!(shown(&settled(3, run.clone()), &ready), restart);
+    let running = Goal::Running {
+        other_than: run.clone(),
+    };
+    assert_eq!(shown(&running, &ready), restart);
+    let seen = "waiting for the change to be seen";
+    assert_eq!(shown(&settled(4, None), &ready), seen);
+    let stop = "waiting for the stop to begin";
+    assert_eq!(shown(&Goal::Stopped, &ready), stop);
+    let deletion = "waiting for the deletion to begin";
+    assert_eq!(shown(&Goal::Gone(None), &ready), deletion);
+    // Once it has begun, its own stages are shown.
+    let stopping = vm("Stopping", "False", |_| {});
+    assert_eq!(shown(&settled(3, run), &stopping), "Stopping: because");
+}
+
+#[test]
 fn a_refused_document_ends_all_hope_but_that_of_deletion() {
     let refused = vm("Booting", "False", |vm| {
         vm["status"]["conditions"][0] = condition("Accepted", "False", "web.yaml:1:1: no");
