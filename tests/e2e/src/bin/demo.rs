@@ -20,8 +20,13 @@ fn main() -> Result<()> {
         &lab,
         "cp /payload/examples/debian-12.yaml ~/.config/banger/images/",
     )?;
-    show(&lab, "cp /payload/examples/web.yaml ~/.config/banger/vms/")?;
-    stages.run("the VM becomes Ready", || lab.ready("web"))?;
+    show(
+        &lab,
+        "cp /payload/examples/{pair,web,worker}.yaml ~/.config/banger/vms/",
+    )?;
+    for name in ["web", "worker", "left", "right"] {
+        stages.run(&format!("{name} becomes Ready"), || lab.ready(name))?;
+    }
     show(&lab, "banger get images")?;
     show(&lab, "banger get vms")?;
 
