@@ -36,6 +36,49 @@ fn every_command_has_help() {
     assert!(seen > 25, "only {seen} commands were found");
 }
 
+/// `db backup` is told of by `db`, too.
+#[test]
+fn every_command_has_its_exit_codes_in_the_docs() {
+    let text = include_str!("../../../docs/exit-codes.md");
+    let (_, table) = text.split_once("## Where each command's code").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: Vec<&str> = rows
+        .filter_map(|row| row.split_once("` | "))
+        .flat_map(|(commands, _)| commands.split("`, `"))
+        .collect();
+    let mut root = banger::cli::Cli::command();
+    root.build();
+    let mut open = vec![(String::new(), root)];
+    let mut commands = Vec::new();
+    while let Some((path, command)) = open.pop() {
+        if !command.has_subcommands() {
+            commands.push(path);
+            continue;
+        }
+        for child in command.get_subcommands() {
+            if child.get_name() != "help" {
+                let path = format!("{path} {}", child.get_name());
+                open.push((path.trim().to_owned(), child.clone()));
+            }
+        }
+    }
+    let tells = |row: &str, command: &str| {
+        let rest = command.strip_prefix(row);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    for command in &commands {
+        let rows = documented.iter().filter(|row| tells(row, command)).count();
+        assert_eq!(
+            rows, 1,
+            "{rows} rows of docs/exit-codes.md are of `{command}`"
+        );
+    }
+    for row in &documented {
+        let known = commands.iter().any(|command| tells(row, command));
+        assert!(known, "there is no command `{row}`");
+    }
+}
+
 #[test]
 fn help_names_the_exit_codes() {
     insta::assert_snapshot!(Bench::new().banger(&["--help"]));
