@@ -3,7 +3,7 @@
 //!
 //! Lock order: a VM's lock, then a leaf (`bridge`, `nat`, those of `pool`). The VM's lock makes
 //! concurrent repeats of one VM's operations take turns; nothing else waits
-//! for it. `wait-vmm` and `inventory` take no lock.
+//! for it. `wait-vmm` takes no lock, `inventory` that of `readings`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::Failure;
 use crate::failure::blocking;
 use crate::manifest::{self, Standing};
+use crate::op::inventory::Readings;
 use crate::op::pool::Pool;
 use crate::systemd::Systemd;
 
@@ -38,6 +39,8 @@ pub struct Host {
     pub nat: tokio::sync::Mutex<()>,
     /// The taps that are kept warm.
     pub pool: Pool,
+    /// Inventories that are asked for together are one.
+    pub readings: Readings,
     /// The programs of a VM were found to be as installed.
     verified: AtomicBool,
     vms: Mutex<HashMap<VmUid, Arc<tokio::sync::Mutex<()>>>>,
@@ -54,6 +57,7 @@ impl Host {
             bridge: tokio::sync::Mutex::default(),
             nat: tokio::sync::Mutex::default(),
             pool: Pool::default(),
+            readings: Readings::default(),
             verified: AtomicBool::new(false),
             vms: Mutex::default(),
         }

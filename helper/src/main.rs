@@ -41,6 +41,8 @@ fn main() -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // With the programs that it runs it stays below the unit's TasksMax=.
+        .max_blocking_threads(48)
         .enable_all()
         .build()
         .context("can't start the runtime")?

@@ -92,7 +92,9 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
         root_drive: (root.major, root.minor),
         work_drive: work.map(|device| (LOOP_MAJOR, device.0)),
     };
-    let places = jail::make(host, uid, vmm, &contents);
+    let site = jail::Site::of(host);
+    let making = blocking("jail", move || jail::make(&site, uid, vmm, &contents));
+    let places = making.await;
     let started = match places {
         Ok(places) => {
             let service = unit::Service {
