@@ -48,7 +48,7 @@ async fn look(host: &Host) -> Result<Inventory, Failure> {
         network(host),
         blocking("LOOP_GET_STATUS64", loopdev::tagged),
         dm::full(),
-        nat::read(&host.install)
+        nat::read(host)
     );
     let (taps, pool, bridge, ipv6) = match network {
         Ok(network) => (
