@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use banger_protocol::{DiskRole, Handle, Slot, VmUid};
 
-use super::{clear, exit, jail, process, unit};
+use super::{clear, exit, jail, memory, process, unit};
 use crate::descriptor::{Access, check};
 use crate::failure::blocking;
 use crate::install_file::{trusted_directory, trusted_program};
@@ -49,6 +49,7 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
             format!("1 to {MAX_VCPUS} processors and some memory are allowed"),
         ));
     }
+    memory::check(machine.memory_mib)?;
     check(host, &files.kernel, "kernel", Access::Read)?;
     check(host, &files.initrd, "initrd", Access::Read)?;
     check(host, &files.serial, "serial log", Access::Append)?;
