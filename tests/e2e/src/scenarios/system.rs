@@ -22,6 +22,12 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
         "journalctl -u bangerd VM=web OP=create -o json | \
          jq -es 'any(.STAGE == \"starting Firecracker\")' >/dev/null",
     )?;
+    // And of what root did for it, by its uid.
+    let uid = lab.field("web", ".metadata.uid")?;
+    lab.root(&format!(
+        "journalctl -u banger-helper VM={} OP=start-vmm -o cat | grep -q changed",
+        uid.trim()
+    ))?;
     Ok(())
 }
 
