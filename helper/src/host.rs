@@ -3,7 +3,8 @@
 //!
 //! Lock order: a VM's lock, then a leaf (`bridge`, `nat`, those of `pool`). The VM's lock makes
 //! concurrent repeats of one VM's operations take turns; nothing else waits
-//! for it. `wait-vmm` and `inventory` take no lock.
+//! for it. `wait-vmm` takes no lock, `inventory` that of `readings`
+//! and, as `nat` does, that of `references`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use tracing::warn;
 use crate::Failure;
 use crate::failure::blocking;
 use crate::manifest::{self, Standing};
+use crate::op::inventory::Readings;
+use crate::op::nat::References;
 use crate::op::pool::Pool;
 use crate::systemd::Systemd;
 
@@ -36,8 +39,12 @@ pub struct Host {
     pub bridge: tokio::sync::Mutex<()>,
     /// Held while the NAT table is compared and replaced.
     pub nat: tokio::sync::Mutex<()>,
+    /// What nft lists where the tables are as they should be.
+    pub references: References,
     /// The taps that are kept warm.
     pub pool: Pool,
+    /// Inventories that are asked for together are one.
+    pub readings: Readings,
     /// The programs of a VM were found to be as installed.
     verified: AtomicBool,
     vms: Mutex<HashMap<VmUid, Arc<tokio::sync::Mutex<()>>>>,
@@ -53,7 +60,9 @@ impl Host {
             systemd: Systemd::default(),
             bridge: tokio::sync::Mutex::default(),
             nat: tokio::sync::Mutex::default(),
+            references: References::default(),
             pool: Pool::default(),
+            readings: Readings::default(),
             verified: AtomicBool::new(false),
             vms: Mutex::default(),
         }

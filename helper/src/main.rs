@@ -14,6 +14,9 @@ use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The root helper of banger. systemd starts it with its socket.
 #[derive(Debug, Parser)]
@@ -29,22 +32,35 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("BANGER_LOG")
-                .unwrap_or_else(|_| "info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    log_to_where_it_is_read();
     // Files that root makes are nobody else's until said otherwise.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // With the programs that it runs it stays below the unit's TasksMax=.
+        .max_blocking_threads(48)
         .enable_all()
         .build()
         .context("can't start the runtime")?
         .block_on(run(arguments))
+}
+
+/// The journal where it collects our output anyway, standard error elsewhere.
+fn log_to_where_it_is_read() {
+    let filter = EnvFilter::try_from_env("BANGER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    // `OP=start-vmm`, as the daemon has it, not `F_OP=start-vmm`.
+    let journal = journal.map(|journal| journal.with_field_prefix(None));
+    match journal {
+        Some(journal) => registry.with(journal).init(),
+        None => {
+            let stderr = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(false);
+            registry.with(stderr).init();
+        }
+    }
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {

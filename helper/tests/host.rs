@@ -66,6 +66,7 @@ fn payload(into: &Path) {
         fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
     }
     fs::write(into.join("install.toml"), INSTALL).unwrap();
+    fs::write(into.join("lvm"), lvm()).unwrap();
 }
 
 /// One request as the owner, in the state directory.
@@ -229,11 +230,104 @@ fn devices() -> [(&'static str, Value); 4] {
     ]
 }
 
-/// udev has read no file system from a guest's disks.
+/// udev believes nothing that a guest wrote: neither on a disk that it has in
+/// whole nor on the snapshot of an image. The same bytes on a disk of nobody's
+/// are believed.
 fn nothing_probed(host: &TestHost) -> anyhow::Result<()> {
-    let list = "udevadm settle; for d in /dev/loop[0-9]* /dev/dm-*; do udevadm info $d; done";
-    let known = host.exec(User::Root, list)?.ok()?;
-    ensure!(known.contains("UDISKS_IGNORE=1"), "{known}");
-    ensure!(!known.contains("ID_FS_"), "{known}");
+    let root = |script: &str| host.exec(User::Root, script)?.ok();
+    let plant = |to: &str| {
+        format!(
+            "dd if=/dev/zero of={to} bs=64K count=16 conv=notrunc,fsync status=none && \
+             dd if=/payload/lvm of={to} bs=1K count=1 conv=notrunc,fsync status=none"
+        )
+    };
+    let known = |device: &str| {
+        root(&format!(
+            "udevadm trigger --action=change --settle {device} && \
+             udevadm info -q property {device}"
+        ))
+    };
+    root(&format!(
+        "mkdir -p /srv/elsewhere && truncate -s 64M /srv/elsewhere/disk && {}",
+        plant("/srv/elsewhere/disk")
+    ))?;
+    let elsewhere = root("losetup -f --show /srv/elsewhere/disk")?;
+    let believed = known(elsewhere.trim())?;
+    ensure!(
+        believed.contains("ID_FS_TYPE=LVM2_member"),
+        "udev doesn't know the planted header: {believed}"
+    );
+    root(&format!("losetup -d {elsewhere}"))?;
+
+    host.exec(
+        User::Owner,
+        &format!("cd /var/lib/banger && {}", plant("work")),
+    )?
+    .ok()?;
+    let attach = json!({"op": "ensure-loop", "uid": UID, "role": "work"});
+    let work = changed(host, attach, "rw:work")?["loop"]
+        .as_u64()
+        .context("no loop number")?;
+    // As the guest would, through the snapshot.
+    let snapshot = root(&format!("readlink -f /dev/mapper/banger-{UID}-root"))?;
+    let snapshot = snapshot.trim();
+    root(&plant(snapshot))?;
+    for device in [&*format!("/dev/loop{work}"), snapshot] {
+        let head = root(&format!("head -c 520 {device} | tail -c 8"))?;
+        ensure!(head == "LABELONE", "{device} has no header");
+        let told = known(device)?;
+        ensure!(told.contains("UDISKS_IGNORE=1"), "{device}: {told}");
+        ensure!(!told.contains("ID_FS_"), "{device}: {told}");
+    }
+    let list = "for d in /dev/loop[0-9]* /dev/dm-*; do udevadm info $d; done";
+    let all = root(list)?;
+    ensure!(!all.contains("ID_FS_"), "{all}");
+    let gone = json!({"op": "remove-loop", "uid": UID, "role": "work", "device": work});
+    changed(host, gone, "")?;
     Ok(())
+}
+
+/// The first KiB of an LVM physical volume: the label in sector 1, and what
+/// follows it (lib/format_text/layout.h of LVM2: `label_header`, `pv_header`).
+fn lvm() -> Vec<u8> {
+    const SECTOR: usize = 512;
+    let mut label = [0; SECTOR];
+    label[..8].copy_from_slice(b"LABELONE");
+    label[8] = 1; // the sector that it is in
+    label[20] = 32; // where the header begins
+    label[24..32].copy_from_slice(b"LVM2 001");
+    label[32..64].copy_from_slice(b"bangerbangerbangerbangerbanger12");
+    label[64..72].copy_from_slice(&(64_u64 << 20).to_le_bytes());
+    // The CRC of everything behind it, from LVM's own first value.
+    let mut crc = 0xf597_a6cf_u32;
+    for byte in &label[20..] {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    label[16..20].copy_from_slice(&crc.to_le_bytes());
+    [&[0; SECTOR], &label[..]].concat()
+}
+
+#[test]
+fn the_planted_header_is_one() {
+    let here = tempfile::tempdir().unwrap();
+    let disk = here.path().join("disk");
+    fs::write(&disk, lvm()).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&disk)
+        .unwrap()
+        .set_len(4 << 20)
+        .unwrap();
+    let Ok(blkid) = std::process::Command::new("/sbin/blkid")
+        .arg("-p")
+        .arg(&disk)
+        .output()
+    else {
+        return eprintln!("SKIPPED the_planted_header_is_one: /sbin/blkid is not there");
+    };
+    let said = String::from_utf8_lossy(&blkid.stdout);
+    assert!(said.contains("TYPE=\"LVM2_member\""), "{blkid:?}");
 }

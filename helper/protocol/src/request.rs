@@ -192,6 +192,30 @@ impl Request {
         }
     }
 
+    /// The VM that it is about.
+    pub const fn vm(&self) -> Option<VmUid> {
+        match self {
+            Self::EnsureTap { uid, .. }
+            | Self::RemoveTap { uid, .. }
+            | Self::EnsureLoop { uid, .. }
+            | Self::RemoveLoop { uid, .. }
+            | Self::EnsureDm { uid, .. }
+            | Self::RemoveDm { uid }
+            | Self::StartVmm { uid, .. }
+            | Self::KillVmm { uid }
+            | Self::WaitVmm { uid, .. }
+            | Self::RemoveVmm { uid } => Some(*uid),
+            Self::Hello { .. }
+            | Self::Inventory {}
+            | Self::EnsureBridge { .. }
+            | Self::EnsurePool { .. }
+            | Self::EnsureNat { .. }
+            | Self::EnsureDns {}
+            | Self::EnsureResolver {}
+            | Self::RemoveResolver {} => None,
+        }
+    }
+
     /// How many descriptors must come with it.
     pub const fn descriptors(&self) -> usize {
         match self {

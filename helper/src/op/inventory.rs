@@ -3,6 +3,7 @@
 //! A section that can't be read is unknown and says why; it never reads as empty.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use banger_protocol::VmUid;
 use banger_protocol::inventory::{Dm, Exit, Inventory, Ipv6, Loop, Probe, Tap, TapPool, Vmm};
@@ -13,8 +14,33 @@ use crate::op::pool::{self, Standing};
 use crate::op::{bridge, dm, loopdev, nat, vmm};
 use crate::{Failure, Host};
 
-/// Reads it all.
+/// Those that are asked for while one is read: they are answered by the next,
+/// together. However many ask, one waits for two readings at most.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// How many were begun.
+    begun: AtomicU64,
+    /// The last one that came to its end, and its number. Held by who reads.
+    last: tokio::sync::Mutex<Option<(u64, Inventory)>>,
+}
+
+/// Reads it all, or takes what somebody else has begun to read meanwhile.
 pub async fn read(host: &Host) -> Result<Inventory, Failure> {
+    let readings = &host.readings;
+    let before = readings.begun.load(Ordering::SeqCst);
+    let mut last = readings.last.lock().await;
+    if let Some((number, inventory)) = &*last
+        && *number > before
+    {
+        return Ok(inventory.clone());
+    }
+    let number = readings.begun.fetch_add(1, Ordering::SeqCst) + 1;
+    let inventory = look(host).await?;
+    *last = Some((number, inventory.clone()));
+    Ok(inventory)
+}
+
+async fn look(host: &Host) -> Result<Inventory, Failure> {
     let path = "/proc/sys/kernel/random/boot_id";
     let boot = std::fs::read_to_string(path).map_err(|e| Failure::os("read", path, e))?;
     let (vmms, network, loops, dms, nat) = tokio::join!(
@@ -22,7 +48,7 @@ pub async fn read(host: &Host) -> Result<Inventory, Failure> {
         network(host),
         blocking("LOOP_GET_STATUS64", loopdev::tagged),
         dm::full(),
-        nat::read(&host.install)
+        nat::read(host)
     );
     let (taps, pool, bridge, ipv6) = match network {
         Ok(network) => (

@@ -15,19 +15,22 @@
 //! passes.
 //!
 //! Guarantees: both tables change in one transaction; they are read back
-//! afterwards; what [`read`] answers stands in both of them, rule by rule.
+//! afterwards; what [`read`] answers stands in both of them, each rule and each
+//! element as it is written ([`reference`]).
 
 mod chain;
 mod elements;
 mod family;
 mod listing;
 mod obstacles;
+mod reference;
 mod routed;
 mod seats;
 
 use banger_protocol::{Handle, Install, NetworkPolicy, Obstacle};
 
 use self::listing::Listing;
+pub use self::reference::References;
 use self::seats::{Answers, Found};
 use crate::program::Program::Nft;
 use crate::{Done, Failure, Host, Outcome, ipv6};
@@ -49,11 +52,11 @@ pub async fn ensure(host: &Host, policy: &NetworkPolicy) -> Done {
     }
     let _turn = host.nat.lock().await;
     let install = &host.install;
-    let now = Tables::read(install, &Listing::ruleset().await?).await?;
+    let now = Tables::read(host, &Listing::ruleset().await?).await?;
     let mut changed = false;
     if now.policy().as_ref() != Some(policy) {
         replace(install, policy, &now.bridge).await?;
-        let then = Tables::read(install, &Listing::ruleset().await?).await?;
+        let then = Tables::read(host, &Listing::ruleset().await?).await?;
         if then.policy().as_ref() != Some(policy) {
             return Err(Failure::later(
                 "read back",
@@ -103,11 +106,11 @@ pub struct Reading {
     pub obstacles: Vec<Obstacle>,
 }
 
-/// Reads it. Takes no lock: each listing is of one moment, and two that don't
-/// fit together read as no policy.
-pub async fn read(install: &Install) -> Result<Reading, Failure> {
+/// Reads it. Takes no lock that a change waits for: each listing is of one moment,
+/// and two that don't fit together read as no policy.
+pub async fn read(host: &Host) -> Result<Reading, Failure> {
     let ruleset = Listing::ruleset().await?;
-    let policy = Tables::read(install, &ruleset).await?.policy();
+    let policy = Tables::read(host, &ruleset).await?.policy();
     let mut forwards = true;
     if let Some(policy) = policy.as_ref().filter(|it| !it.guests.is_empty()) {
         forwards = forwarding()? && (!policy.ipv6 || ipv6::forwarding()?);
@@ -115,7 +118,7 @@ pub async fn read(install: &Install) -> Result<Reading, Failure> {
     Ok(Reading {
         // Without forwarding the rules are of no use: to be repaired likewise.
         policy: policy.filter(|_| forwards),
-        obstacles: obstacles::find(&ruleset, install),
+        obstacles: obstacles::find(&ruleset, &host.install),
     })
 }
 
@@ -125,14 +128,19 @@ struct Tables {
 }
 
 impl Tables {
-    async fn read(install: &Install, ruleset: &Listing) -> Result<Self, Failure> {
-        let routed = if ruleset.has_table(routed::FAMILY) {
+    async fn read(host: &Host, ruleset: &Listing) -> Result<Self, Failure> {
+        let bridge = seats::read(host, ruleset).await?;
+        let mut routed = None;
+        if ruleset.has_table(routed::FAMILY) {
             let table = Listing::table(routed::FAMILY).await?;
-            routed::read(install, &table)
-        } else {
-            None
-        };
-        let bridge = seats::read(install, ruleset).await?;
+            routed = routed::read(&host.install, &table);
+            if let Some(policy) = &routed {
+                let part = routed::part(&host.install, policy);
+                if !host.references.stands(&part, &table).await? {
+                    routed = None;
+                }
+            }
+        }
         Ok(Self { routed, bridge })
     }
 

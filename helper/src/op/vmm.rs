@@ -9,6 +9,7 @@
 
 mod exit;
 mod jail;
+mod memory;
 mod process;
 mod start;
 mod tree;

@@ -4,22 +4,25 @@
 //! operation runs as a task of its own: it ends although its peer went away,
 //! and its panic is an answer, not the server's end.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use banger_protocol::frame;
 use banger_protocol::inventory::Probe;
 use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, TAP_POOL};
-use banger_protocol::{OpError, Request, Response, Retry};
+use banger_protocol::{Inventory, OpError, Request, Response, Retry, VmUid};
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use super::dispatch::answer;
-use super::wire::{self, DEADLINE, WireError};
+use super::lanes::Lanes;
+use super::seats::Seat;
+use super::wire::{self, DEADLINE, Frame, WireError};
 use crate::Host;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(host: Arc<Host>, mut stream: UnixStream, closing: &Notify) {
+pub(super) async fn serve(host: Arc<Host>, lanes: Arc<Lanes>, mut stream: UnixStream, seat: Seat) {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == host.install.owner_uid => {}
         Ok(peer) => {
@@ -31,103 +34,200 @@ pub(super) async fn serve(host: Arc<Host>, mut stream: UnixStream, closing: &Not
             return;
         }
     }
-    if let Err(e) = talk(&host, &mut stream, closing).await {
+    let mut client = Client { host, lanes, seat };
+    if let Err(e) = client.talk(&mut stream).await {
         warn!("connection closed: {e}");
         let refusal = refusal("frame", "read", e.to_string());
         // The peer may be gone; then nobody misses it.
-        let _ = wire::write(&mut stream, &refusal).await;
+        let _ = client.write(&mut stream, &refusal).await;
     }
 }
 
-async fn talk(
-    host: &Arc<Host>,
-    stream: &mut UnixStream,
-    closing: &Notify,
-) -> Result<(), WireError> {
-    let Ok(first) = tokio::time::timeout(DEADLINE, wire::read(stream)).await else {
-        return Err(WireError::Slow);
-    };
-    let Some(first) = first? else {
-        return Ok(());
-    };
-    let spoken = match frame::decode(&first.body)? {
-        Request::Hello { version } if version.major == CURRENT.major => {
-            wire::write(stream, &Response::Hello { version: CURRENT }).await?;
-            version
-        }
-        Request::Hello { version } => {
-            let message = format!(
-                "the helper speaks protocol {}, the client {}: install both from one version",
-                CURRENT.major, version.major
-            );
-            return wire::write(stream, &refusal("hello", "version", message)).await;
-        }
-        other => {
-            let message = "a connection starts with `hello`".to_owned();
-            return wire::write(stream, &refusal(other.op(), "hello", message)).await;
-        }
-    };
-    loop {
-        let frame = tokio::select! {
-            frame = wire::read(stream) => frame?,
-            () = closing.notified() => return Ok(()),
+/// Who speaks here. Whatever it awaits beside an operation under way ends as
+/// soon as it is asked to make room.
+struct Client {
+    host: Arc<Host>,
+    lanes: Arc<Lanes>,
+    seat: Seat,
+}
+
+impl Client {
+    async fn talk(&mut self, stream: &mut UnixStream) -> Result<(), WireError> {
+        let Ok(first) = tokio::time::timeout(DEADLINE, self.read(stream)).await else {
+            return Err(WireError::Slow);
         };
-        let Some(frame) = frame else {
+        let Some(first) = first? else {
             return Ok(());
         };
-        let request: Request = frame::decode(&frame.body)?;
-        let op = request.op();
-        let mut response = if frame.descriptors.len() == request.descriptors() {
-            debug!(op, ?request, "request");
-            let host = Arc::clone(host);
-            supervised(op, async move {
-                answer(&host, request, frame.descriptors).await
-            })
-            .await
-        } else {
-            let message = format!(
-                "{} descriptors came, {} belong to this request",
-                frame.descriptors.len(),
-                request.descriptors()
-            );
-            refusal(op, "descriptors", message)
+        let spoken = match frame::decode(&first.body)? {
+            Request::Hello { version } if version.major == CURRENT.major => {
+                let hello = Response::Hello { version: CURRENT };
+                self.write(stream, &hello).await?;
+                version
+            }
+            Request::Hello { version } => {
+                let message = format!(
+                    "the helper speaks protocol {}, the client {}: install both from one version",
+                    CURRENT.major, version.major
+                );
+                return self
+                    .write(stream, &refusal("hello", "version", message))
+                    .await;
+            }
+            other => {
+                let message = "a connection starts with `hello`".to_owned();
+                return self
+                    .write(stream, &refusal(other.op(), "hello", message))
+                    .await;
+            }
         };
-        if let Response::Error { error } = &response {
-            match error.retry {
-                Retry::Never => warn!(op, "{error}"),
-                Retry::Later => info!(op, "{error}"),
+        while let Some(frame) = self.read(stream).await? {
+            let request: Request = frame::decode(&frame.body)?;
+            let mut response = if frame.descriptors.len() == request.descriptors() {
+                self.operate(stream, request, frame.descriptors).await
+            } else {
+                let message = format!(
+                    "{} descriptors came, {} belong to this request",
+                    frame.descriptors.len(),
+                    request.descriptors()
+                );
+                let refusal = refusal(request.op(), "descriptors", message);
+                tell(request.op(), None, &refusal);
+                refusal
+            };
+            if let Response::Inventory { inventory } = &mut response {
+                leave_out(inventory, spoken.minor);
             }
+            self.write(stream, &response).await?;
         }
-        if let Response::Inventory { inventory } = &mut response {
-            // An older daemon refuses a section that it doesn't know.
-            if spoken.minor < TAP_POOL {
-                inventory.pool = None;
-            }
-            if spoken.minor < NETWORK_POLICY {
-                (inventory.policy, inventory.obstacles) = (None, None);
-            }
-            if spoken.minor < IPV6 {
-                inventory.ipv6 = None;
-                // It can't read such tables. To it they say something else.
-                if let Some(Probe::Known(policy)) = &mut inventory.policy {
-                    policy.take_if(|it| it.ipv6);
-                }
-            }
+        Ok(())
+    }
+
+    /// The next frame; `None` at the end, and where another needs the seat.
+    async fn read(&self, stream: &UnixStream) -> Result<Option<Frame>, WireError> {
+        tokio::select! {
+            biased;
+            frame = wire::read(stream) => frame,
+            () = self.seat.asked() => Ok(None),
         }
-        wire::write(stream, &response).await?;
+    }
+
+    /// What fits into the socket's buffer is written in any case.
+    async fn write(&self, stream: &mut UnixStream, response: &Response) -> Result<(), WireError> {
+        tokio::select! {
+            biased;
+            written = wire::write(stream, response) => written,
+            () = self.seat.asked() => Ok(()),
+        }
+    }
+
+    /// Runs the operation once it has its turn. What isn't begun yet, and what only
+    /// waits, ends with its peer.
+    async fn operate(
+        &mut self,
+        stream: &UnixStream,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Response {
+        let (op, vm) = (request.op(), request.vm());
+        debug!(op, ?request, "request");
+        let host = Arc::clone(&self.host);
+        let response = if matches!(request, Request::WaitVmm { .. }) {
+            // It changes nothing: it may end at any time.
+            let wait = supervised(op, async move { answer(&host, request, descriptors).await });
+            tokio::select! {
+                biased;
+                response = wait => response,
+                () = self.seat.asked() => needed(op),
+                () = wire::gone(stream) => needed(op),
+            }
+        } else {
+            let turn = tokio::select! {
+                biased;
+                turn = self.lanes.turn(&host, &request) => turn,
+                () = self.seat.asked() => return needed(op),
+                () = wire::gone(stream) => return needed(op),
+            };
+            if !self.seat.busy() {
+                return needed(op);
+            }
+            let response = supervised(op, async move {
+                let response = answer(&host, request, descriptors).await;
+                drop(turn);
+                response
+            });
+            let response = response.await;
+            self.seat.idle();
+            response
+        };
+        tell(op, vm, &response);
+        response
     }
 }
 
-/// Runs an operation as a task of its own; its panic becomes an answer.
+/// The line of an operation that changed something, or failed.
+fn tell(op: &'static str, vm: Option<VmUid>, response: &Response) {
+    let vm = vm.as_ref().map(tracing::field::display);
+    match response {
+        Response::Changed { .. } => info!(op, vm, "changed"),
+        Response::Error { error } => {
+            let stage = error.step.as_str();
+            match error.retry {
+                Retry::Never => warn!(op, vm, stage, "{error}"),
+                Retry::Later => info!(op, vm, stage, "{error}"),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An older daemon refuses a section that it doesn't know.
+fn leave_out(inventory: &mut Inventory, minor: u16) {
+    if minor < TAP_POOL {
+        inventory.pool = None;
+    }
+    if minor < NETWORK_POLICY {
+        (inventory.policy, inventory.obstacles) = (None, None);
+    }
+    if minor < IPV6 {
+        inventory.ipv6 = None;
+        // It can't read such tables. To it they say something else.
+        if let Some(Probe::Known(policy)) = &mut inventory.policy {
+            policy.take_if(|it| it.ipv6);
+        }
+    }
+}
+
+/// Runs an operation as a task of its own; its panic becomes an answer. The
+/// operation ends with this future.
 async fn supervised(
     op: &'static str,
     operation: impl Future<Output = Response> + Send + 'static,
 ) -> Response {
-    tokio::spawn(operation).await.unwrap_or_else(|e| {
+    let mut task = JoinSet::new();
+    task.spawn(operation);
+    let died = |e: &dyn std::fmt::Display| {
         error!(op, "the operation died: {e}");
         let message = "the operation died; the helper's log has the cause";
         refusal(op, "panic", message.into())
-    })
+    };
+    match task.join_next().await {
+        Some(ended) => ended.unwrap_or_else(|e| died(&e)),
+        None => died(&"it was never there"),
+    }
+}
+
+/// The answer to a request that wasn't begun, or to a wait that wasn't finished.
+fn needed(op: &str) -> Response {
+    Response::Error {
+        error: OpError {
+            op: op.to_owned(),
+            step: "seat".to_owned(),
+            errno: None,
+            message: "too many are connected, and others wait: ask again".to_owned(),
+            retry: Retry::Later,
+        },
+    }
 }
 
 fn refusal(op: &str, step: &str, message: String) -> Response {
@@ -144,7 +244,35 @@ fn refusal(op: &str, step: &str, message: String) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, SeekFrom};
+
     use super::*;
+
+    #[test]
+    fn a_line_of_the_log_has_operation_vm_and_stage() {
+        let log = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(log.try_clone().unwrap())
+            .finish();
+        let vm: VmUid = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f".parse().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let handle = banger_protocol::Handle::None;
+            tell("remove-dm", Some(vm), &Response::Changed { handle });
+            tell(
+                "ensure-nat",
+                None,
+                &refusal("ensure-nat", "slot", "no".into()),
+            );
+        });
+        (&log).seek(SeekFrom::Start(0)).unwrap();
+        let text = std::io::read_to_string(&log).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("op=\"remove-dm\""), "{text}");
+        assert!(lines[0].contains(&format!("vm={vm}")), "{text}");
+        assert!(lines[1].contains("stage=\"slot\""), "{text}");
+        assert!(!lines[1].contains("vm="), "{text}");
+    }
 
     #[tokio::test]
     async fn a_panic_is_an_answer() {

@@ -1,5 +1,5 @@
 //! From a request to its operation. The match is the whole list of what the
-//! owner can make root do.
+//! owner can make root do. The request has its turn already (`lanes.rs`).
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::op::{bridge, dm, dns, inventory, loopdev, nat, pool, resolver, tap, v
 use crate::{Done, Failure, Host};
 
 /// Runs one operation. The number of descriptors has been checked.
-pub async fn answer(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Response {
+pub(super) async fn answer(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Response {
     let op = request.op();
     let result = match request {
         Request::Hello { .. } => Ok(Response::Hello { version: CURRENT }),
@@ -40,35 +40,17 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
         )),
         Request::EnsureBridge { ipv6 } => bridge::ensure(host, ipv6).await,
         Request::EnsurePool { size, parallel } => pool::ensure(host, size, parallel).await,
-        Request::EnsureTap { uid, slot } => {
-            let _turn = host.vm(uid).await;
-            tap::ensure(host, uid, slot).await
-        }
-        Request::RemoveTap { uid, slot } => {
-            let _turn = host.vm(uid).await;
-            tap::remove(host, uid, slot).await
-        }
-        Request::EnsureLoop { uid, role } => {
-            let _turn = host.vm(uid).await;
-            loopdev::ensure(host, uid, role, next()?).await
-        }
-        Request::RemoveLoop { uid, role, device } => {
-            let _turn = host.vm(uid).await;
-            loopdev::remove(uid, role, device).await
-        }
+        Request::EnsureTap { uid, slot } => tap::ensure(host, uid, slot).await,
+        Request::RemoveTap { uid, slot } => tap::remove(host, uid, slot).await,
+        Request::EnsureLoop { uid, role } => loopdev::ensure(host, uid, role, next()?).await,
+        Request::RemoveLoop { uid, role, device } => loopdev::remove(uid, role, device).await,
         Request::EnsureDm {
             uid,
             base,
             cow,
             size,
-        } => {
-            let _turn = host.vm(uid).await;
-            dm::ensure(host, uid, base, cow, size).await
-        }
-        Request::RemoveDm { uid } => {
-            let _turn = host.vm(uid).await;
-            dm::remove(uid).await
-        }
+        } => dm::ensure(host, uid, base, cow, size).await,
+        Request::RemoveDm { uid } => dm::remove(uid).await,
         Request::EnsureNat {
             guests,
             egress,
@@ -99,7 +81,6 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             vcpus,
             work_disk,
         } => {
-            let _turn = host.vm(uid).await;
             let machine = vmm::Machine {
                 slot,
                 memory_mib,
@@ -113,16 +94,10 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             };
             vmm::start(host, uid, machine, files).await
         }
-        Request::KillVmm { uid } => {
-            let _turn = host.vm(uid).await;
-            vmm::kill(host, uid).await
-        }
+        Request::KillVmm { uid } => vmm::kill(host, uid).await,
         Request::WaitVmm { uid, timeout_ms } => {
             vmm::wait(host, uid, Duration::from_millis(timeout_ms.into())).await
         }
-        Request::RemoveVmm { uid } => {
-            let _turn = host.vm(uid).await;
-            vmm::remove(host, uid).await
-        }
+        Request::RemoveVmm { uid } => vmm::remove(host, uid).await,
     }
 }

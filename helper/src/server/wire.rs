@@ -61,6 +61,18 @@ pub(super) async fn read(stream: &UnixStream) -> Result<Option<Frame>, WireError
         .map_err(|_| WireError::Slow)?
 }
 
+/// Resolves once the peer has gone; never while something of its is unread.
+pub(super) async fn gone(stream: &UnixStream) {
+    let peeked = stream.async_io(Interest::READABLE, || {
+        let (mut byte, mut control) = ([0], RecvAncillaryBuffer::default());
+        let mut iov = [IoSliceMut::new(&mut byte)];
+        Ok(recvmsg(stream, &mut iov, &mut control, RecvFlags::PEEK)?.bytes)
+    });
+    if peeked.await.is_ok_and(|bytes| bytes > 0) {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Writes one response.
 pub(super) async fn write(stream: &mut UnixStream, response: &Response) -> Result<(), WireError> {
     let bytes = match frame::encode(response, MAX_RESPONSE) {

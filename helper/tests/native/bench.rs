@@ -64,7 +64,7 @@ pub(crate) fn native(name: &'static str, needs: &[&str], test: fn(&mut Bench)) {
         // Credentials are what is tested, not the socket's mode.
         fs::set_permissions(&bench.socket, PermissionsExt::from_mode(0o777)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let install = bench.install.clone();
+        let (install, cgroups) = (bench.install.clone(), bench.cgroups());
         let server = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -73,7 +73,9 @@ pub(crate) fn native(name: &'static str, needs: &[&str], test: fn(&mut Bench)) {
             runtime.block_on(async move {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let stop = async { drop(stopped.await) };
-                server::serve(Arc::new(Host::new(install)), listener, stop).await;
+                let mut host = Host::new(install);
+                host.cgroups = cgroups;
+                server::serve(Arc::new(host), listener, stop).await;
             });
         });
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&mut bench)));
@@ -100,6 +102,8 @@ impl Bench {
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let state = dir.path().join("state");
         fs::create_dir(&state).unwrap();
+        fs::create_dir(dir.path().join("cgroups")).unwrap();
+        fs::write(dir.path().join("cgroups/cgroup.controllers"), "").unwrap();
         Self {
             install: Install {
                 owner: "owner".into(),
@@ -124,6 +128,11 @@ impl Bench {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What stands for the control groups.
+    pub(crate) fn cgroups(&self) -> PathBuf {
+        self.dir().join("cgroups")
     }
 
     /// A VM's uid; its loops are removed at the end.

@@ -183,6 +183,8 @@ fn a_table_of_ipv6_that_was_changed_is_replaced() {
                 "delete element bridge banger confined6 { fdba:ad5:0:18::2 }",
                 "delete element inet banger confined6 { fdba:ad5:0:18::2 }",
                 "add set bridge banger other6 { type ipv6_addr; }",
+                r#"delete element bridge banger seats6 { "bgr1" . 02:ba:0a:d5:00:02 . fdba:ad5:0:18::2 }"#,
+                "flush set bridge banger neighbours6",
             ] {
                 run("nft", &[line]);
                 assert_ne!(nat::seen(bench), Some(wanted.clone()), "{line}");

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bridge;
+mod crowd;
 mod dns;
 mod frames;
 mod frames6;

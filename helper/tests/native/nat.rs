@@ -113,18 +113,77 @@ fn a_table_that_was_changed_is_replaced() {
             assert_eq!(seen(bench), Some(wanted.clone()), "{line}");
             bench.unchanged(&request, &[]);
         }
-        // A rule in the place of another.
-        let list = run("nft", &["-a", "list", "chain", "inet", "banger", "input"]);
-        let last = list.rsplit("# handle ").next().unwrap();
-        let handle = last.split_whitespace().next().unwrap();
-        run(
-            "nft",
-            &[
-                "replace", "rule", "inet", "banger", "input", "handle", handle, "accept",
-            ],
-        );
-        assert_eq!(seen(bench), None);
+    });
+}
+
+/// The handle of a rule of ours, by its comment.
+fn handle(family: &str, chain: &str, rule: &str) -> (String, String) {
+    let list = run("nft", &["-a", "list", "chain", family, "banger", chain]);
+    let ends = format!(": {rule}\" # handle ");
+    let line = list.lines().find(|line| line.contains(&ends)).unwrap();
+    let (_, comment) = line.split_once("comment ").unwrap();
+    let (comment, handle) = comment.split_once(" # handle ").unwrap();
+    (handle.to_owned(), comment.to_owned())
+}
+
+#[test]
+fn a_rule_that_keeps_its_comment_alone_is_replaced() {
+    let name = "a_rule_that_keeps_its_comment_alone_is_replaced";
+    native(name, &NEEDS, |bench| {
+        let wanted = policy(&[1], &[(1, &["192.0.2.0/24"])], false);
+        let request = Request::from(wanted.clone());
         bench.changed(&request, &[]);
+        for (family, chain, rule, words) in [
+            ("inet", "input", "nothing else", "accept"),
+            ("inet", "forward", "no way out", "iifname br-test accept"),
+            ("inet", "forward", "out", "iifname br-test accept"),
+            ("inet", "postrouting", "behind the host", "masquerade"),
+            ("bridge", "ports", "nothing else", "accept"),
+            ("bridge", "ports", "own address", "ether type ip accept"),
+            ("bridge", "crossing", "egress", "ip saddr @confined accept"),
+        ] {
+            let (handle, comment) = handle(family, chain, rule);
+            let line = format!(
+                "replace rule {family} banger {chain} handle {handle} {words} comment {comment}"
+            );
+            run("nft", &[&line]);
+            assert_eq!(seen(bench), None, "{line}");
+            bench.changed(&request, &[]);
+            assert_eq!(seen(bench), Some(wanted.clone()), "{line}");
+            bench.unchanged(&request, &[]);
+        }
+    });
+}
+
+#[test]
+fn a_seat_that_was_taken_or_given_is_put_right() {
+    let name = "a_seat_that_was_taken_or_given_is_put_right";
+    native(name, &NEEDS, |bench| {
+        let wanted = policy(&[1], &[], false);
+        let request = Request::from(wanted.clone());
+        bench.changed(&request, &[]);
+        let own = r#"{ "bgr1" . 02:ba:0a:d5:00:02 . 10.213.0.2 }"#;
+        let others = r#"{ "bgr1" . 02:ba:0a:d5:00:02 . 10.213.0.9 }"#;
+        for line in [
+            format!("delete element bridge banger seats {own}"),
+            format!("add element bridge banger seats {others}"),
+            "flush set bridge banger seats".to_owned(),
+        ] {
+            run("nft", &[&line]);
+            assert_eq!(seen(bench), None, "{line}");
+            // With the very policy that stood, and with another one.
+            bench.changed(&request, &[]);
+            assert_eq!(seen(bench), Some(wanted.clone()), "{line}");
+            run("nft", &[&line]);
+            bench.changed(&nat(&[1, 2]), &[]);
+            assert_eq!(seen(bench), Some(policy(&[1, 2], &[], false)), "{line}");
+            bench.changed(&request, &[]);
+            bench.unchanged(&request, &[]);
+        }
+        let seats = run("nft", &["get", "element", "bridge", "banger", "seats", own]);
+        assert!(seats.contains("bgr1"), "{seats}");
+        // Nothing is left of what they are compared with.
+        assert!(!run("nft", &["list", "tables"]).contains("reference"));
     });
 }
 

@@ -137,15 +137,3 @@ fn a_wrong_number_of_descriptors_is_refused_and_closed() {
         },
     );
 }
-
-#[test]
-fn idle_connections_keep_nobody_out() {
-    native("idle_connections_keep_nobody_out", &[], |bench| {
-        let seats: Vec<_> = (0..64).map(|_| bench.client()).collect();
-        let socket = bench.socket.clone();
-        let waiting = thread::spawn(move || Client::connect(&socket).map(drop));
-        // Nobody gets up by itself: those who sit idle are made to.
-        waiting.join().unwrap().unwrap();
-        drop(seats);
-    });
-}

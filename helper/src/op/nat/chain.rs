@@ -1,7 +1,6 @@
 //! A base chain as it is written, and as it must read. Each rule carries a
-//! comment with the revision and its name: a rule that was taken out, put in,
-//! moved or replaced by hand is seen, whatever words this version of nft has
-//! for it.
+//! comment with the revision and its name, by which it is known what a table was
+//! written for. Whether the rules still do what they say is for `reference.rs`.
 
 use std::fmt::Write as _;
 
@@ -11,6 +10,7 @@ use super::listing::Listing;
 pub(super) const REVISION: &str = "banger 3";
 
 /// A base chain.
+#[derive(Debug)]
 pub(super) struct Chain {
     pub(super) name: &'static str,
     /// `filter` or `nat`.
@@ -21,6 +21,7 @@ pub(super) struct Chain {
 }
 
 /// A rule: its name, and its words for nft(8).
+#[derive(Debug)]
 pub(super) struct Rule(pub(super) &'static str, pub(super) String);
 
 impl Rule {
@@ -45,13 +46,19 @@ impl Chain {
             text,
             "    type {kind} hook {hook} priority {priority}; policy accept;"
         );
-        for rule in rules {
-            let _ = writeln!(text, "    {} comment \"{}\"", rule.1, rule.comment());
-        }
+        write_rules(rules, text);
         text.push_str("  }\n");
     }
 
-    /// Whether our table of this family has the chain as it is written.
+    /// The same rules in a chain that no packet comes by.
+    pub(super) fn write_unhooked(&self, text: &mut String) {
+        let _ = writeln!(text, "  chain {} {{", self.name);
+        write_rules(&self.rules, text);
+        text.push_str("  }\n");
+    }
+
+    /// Whether our table of this family has the chain with its hook, and rules of
+    /// these names.
     pub(super) fn stands(&self, listing: &Listing, family: &'static str) -> bool {
         let Some(chain) = listing
             .ours(family, "chain")
@@ -71,6 +78,12 @@ impl Chain {
             && rules
                 .map(|it| it["comment"].as_str().unwrap_or("").to_owned())
                 .eq(wanted)
+    }
+}
+
+fn write_rules(rules: &[Rule], text: &mut String) {
+    for rule in rules {
+        let _ = writeln!(text, "    {} comment \"{}\"", rule.1, rule.comment());
     }
 }
 

@@ -17,12 +17,12 @@ impl Listing {
 
     /// One of our tables, with all elements.
     pub(super) async fn table(family: &'static str) -> Result<Self, Failure> {
-        Self::ask(&["-j", "list", "table", family, "banger"]).await
+        Self::of_table(family, "banger").await
     }
 
-    /// One set of a table of ours, with its elements.
-    pub(super) async fn set(family: &'static str, name: &str) -> Result<Self, Failure> {
-        Self::ask(&["-j", "list", "set", family, "banger", name]).await
+    /// A table, with all elements.
+    pub(super) async fn of_table(family: &str, name: &str) -> Result<Self, Failure> {
+        Self::ask(&["-j", "list", "table", family, name]).await
     }
 
     async fn ask(args: &[&str]) -> Result<Self, Failure> {
@@ -54,8 +54,18 @@ impl Listing {
         family: &'static str,
         kind: &'static str,
     ) -> impl Iterator<Item = &Value> {
+        self.within(family, "banger", kind)
+    }
+
+    /// Every object of one kind in a table, in order.
+    pub(super) fn within(
+        &self,
+        family: &'static str,
+        table: &str,
+        kind: &'static str,
+    ) -> impl Iterator<Item = &Value> {
         self.objects(kind)
-            .filter(move |it| it["family"] == family && it["table"] == "banger")
+            .filter(move |it| it["family"] == family && it["table"] == table)
     }
 
     /// The elements of a set of ours; `None` where there is no such set.

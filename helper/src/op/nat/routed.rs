@@ -5,19 +5,23 @@
 //! bridged but handed up from the tap itself: what comes in by a tap and not by
 //! the bridge is dropped first.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use banger_protocol::slot::gateway;
-use banger_protocol::{Install, NetworkPolicy};
+use banger_protocol::{Egress, Install, NetworkPolicy};
 
 use super::chain::{Chain, Rule, all_stand};
 use super::elements;
 use super::family::Family;
 use super::listing::Listing;
+use super::reference::{Counted, Part};
 
 pub(super) const FAMILY: &str = "inet";
 /// The guests that may reach beyond the host.
 const GUESTS: &str = "guests";
+/// All sets, of each family.
+const NAMES: [&str; 3] = [elements::SETS[0], elements::SETS[1], GUESTS];
 
 /// The transaction that writes the table: make sure that there is one, delete
 /// it, write it anew.
@@ -132,9 +136,24 @@ fn past_the_bridge() -> Rule {
     Rule("past the bridge", "iifname \"bgr*\" drop".to_owned())
 }
 
-/// The policy in the table, if the table is as [`write`] writes it.
+/// The table's rules, and its sets without what the policy puts into them.
+pub(super) fn part(install: &Install, policy: &NetworkPolicy) -> Part {
+    let ipv6 = policy.ipv6;
+    let mut sets = String::new();
+    elements::write_guests(install, GUESTS, &BTreeSet::new(), ipv6, &mut sets);
+    elements::write_egress(install, &Egress::default(), ipv6, &mut sets);
+    let names = elements::names(&NAMES, ipv6).into_iter();
+    Part {
+        family: FAMILY,
+        sets,
+        chains: chains(install, policy.isolated, ipv6).into(),
+        counted: names.map(Counted::Definition).collect(),
+    }
+}
+
+/// The policy in the table, if its rules have the names that [`write`] gives them.
 pub(super) fn read(install: &Install, table: &Listing) -> Option<NetworkPolicy> {
-    let names = |ipv6| elements::names(&[elements::SETS[0], elements::SETS[1], GUESTS], ipv6);
+    let names = |ipv6| elements::names(&NAMES, ipv6);
     let present = table.sets(FAMILY);
     let ipv6 = [false, true].into_iter().find(|&it| names(it) == present)?;
     let sets = elements::gather(table, FAMILY, &present);

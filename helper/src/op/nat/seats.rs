@@ -22,10 +22,11 @@ use banger_protocol::ula::link_local;
 use banger_protocol::{Egress, Install, NetworkPolicy, Slot};
 
 use super::chain::{Chain, REVISION, Rule, all_stand};
-use super::elements::{self, SETS, Sets};
+use super::elements::{self, SETS};
 use super::family::Family;
 use super::listing::Listing;
-use crate::Failure;
+use super::reference::{Counted, Part};
+use crate::{Failure, Host};
 
 pub(super) const FAMILY: &str = "bridge";
 /// `filter` of the bridge family (nft(8), "Standard priority names").
@@ -273,6 +274,18 @@ impl Shape {
         })
     }
 
+    /// The rules between guests.
+    fn part(self, install: &Install) -> Part {
+        let mut sets = String::new();
+        elements::write_egress(install, &Egress::default(), self.ipv6, &mut sets);
+        Part {
+            family: FAMILY,
+            sets,
+            chains: vec![self.crossing()],
+            counted: Vec::new(),
+        }
+    }
+
     /// Frames from guest to guest. Connections are tracked here only where a
     /// policy needs it.
     fn crossing(self) -> Chain {
@@ -309,27 +322,35 @@ impl Shape {
     }
 }
 
-/// Compares the table with what [`write`] writes. `ruleset` may lack the
-/// elements of sets; those of the policy are asked for where there are any.
-pub(super) async fn read(install: &Install, ruleset: &Listing) -> Result<Found, Failure> {
+/// Compares the table with what [`write`] writes.
+pub(super) async fn read(host: &Host, ruleset: &Listing) -> Result<Found, Failure> {
+    if !ruleset.has_table(FAMILY) {
+        return Ok(Found::Foreign);
+    }
+    let install = &host.install;
+    let table = Listing::table(FAMILY).await?;
     let Some(ipv6) = [false, true]
         .into_iter()
-        .find(|&it| seated(install, it, ruleset))
+        .find(|&it| seated(install, it, &table))
     else {
         return Ok(Found::Foreign);
     };
-    let stands = |shape: &Shape| all_stand(ruleset, FAMILY, &[ports(ipv6), shape.crossing()]);
-    let Some(shape) = Shape::all(ipv6).into_iter().find(stands) else {
-        return Ok(match only_crossing_differs(ruleset, ipv6) {
-            true => Found::Seats { ipv6 },
-            false => Found::Foreign,
-        });
-    };
-    let mut sets = Sets::new();
-    for name in elements::names(&SETS, ipv6) {
-        let listing = Listing::set(FAMILY, &name).await?;
-        sets.append(&mut elements::gather(&listing, FAMILY, &[name]));
+    let stands = |shape: &Shape| all_stand(&table, FAMILY, &[ports(ipv6), shape.crossing()]);
+    let shape = Shape::all(ipv6).into_iter().find(stands);
+    if shape.is_none() && !only_crossing_differs(&table, ipv6) {
+        return Ok(Found::Foreign);
     }
+    let references = &host.references;
+    if !references.stands(&fixed(install, ipv6), &table).await? {
+        return Ok(Found::Foreign);
+    }
+    let Some(shape) = shape else {
+        return Ok(Found::Seats { ipv6 });
+    };
+    if !references.stands(&shape.part(install), &table).await? {
+        return Ok(Found::Seats { ipv6 });
+    }
+    let sets = elements::gather(&table, FAMILY, &elements::names(&SETS, ipv6));
     let isolated = shape.isolated;
     Ok(match elements::egress(install, ipv6, &sets) {
         // Guests that are apart need no rule of their policies.
@@ -342,15 +363,39 @@ pub(super) async fn read(install: &Install, ruleset: &Listing) -> Result<Found, 
     })
 }
 
-/// Whether every set is there by its name, and the seats follow from what they should.
-fn seated(install: &Install, ipv6: bool, ruleset: &Listing) -> bool {
-    let comment = comment(install, ipv6);
-    let mut fixed = elements::names(&[SEATS], ipv6);
+/// The sets that follow from the slots alone.
+fn of_slots(ipv6: bool) -> Vec<String> {
+    let mut names = elements::names(&[SEATS], ipv6);
     if ipv6 {
-        fixed.push(NEIGHBOURS.to_owned());
+        names.push(NEIGHBOURS.to_owned());
     }
+    names
+}
+
+/// What isn't replaced with the policy: the seats, their rules, and of which kind
+/// the policy's sets are.
+fn fixed(install: &Install, ipv6: bool) -> Part {
+    let mut sets = String::new();
+    write_seats(install, ipv6, &mut sets);
+    elements::write_egress(install, &Egress::default(), ipv6, &mut sets);
+    let whole = of_slots(ipv6).into_iter().map(Counted::Whole);
+    let of_policy = elements::names(&SETS, ipv6);
+    Part {
+        family: FAMILY,
+        sets,
+        chains: vec![ports(ipv6)],
+        counted: whole
+            .chain(of_policy.into_iter().map(Counted::Definition))
+            .collect(),
+    }
+}
+
+/// Whether every set is there by its name, and the seats follow from what they should.
+fn seated(install: &Install, ipv6: bool, table: &Listing) -> bool {
+    let comment = comment(install, ipv6);
+    let mut fixed = of_slots(ipv6);
     let stands = |name: &String| {
-        ruleset
+        table
             .ours(FAMILY, "set")
             .any(|set| set["name"] == name.as_str() && set["comment"] == comment.as_str())
     };
@@ -358,15 +403,15 @@ fn seated(install: &Install, ipv6: bool, ruleset: &Listing) -> bool {
     let mut names = elements::names(&SETS, ipv6);
     names.append(&mut fixed);
     names.sort_unstable();
-    seats && ruleset.sets(FAMILY) == names
+    seats && table.sets(FAMILY) == names
 }
 
 /// Whether the chain of the seats, at least, is as it should be, and the other
 /// one is there with its hook, so that its rules can be replaced.
-fn only_crossing_differs(ruleset: &Listing, ipv6: bool) -> bool {
+fn only_crossing_differs(table: &Listing, ipv6: bool) -> bool {
     let [empty, ..] = Shape::all(ipv6).map(Shape::crossing);
-    let hooked = ruleset
+    let hooked = table
         .ours(FAMILY, "chain")
         .any(|it| it["name"] == empty.name && it["hook"] == empty.hook);
-    hooked && ports(ipv6).stands(ruleset, FAMILY) && ruleset.ours(FAMILY, "chain").count() == 2
+    hooked && ports(ipv6).stands(table, FAMILY) && table.ours(FAMILY, "chain").count() == 2
 }

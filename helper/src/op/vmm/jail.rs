@@ -59,15 +59,33 @@ pub(super) struct Places {
     pub(super) sockets: PathBuf,
 }
 
-/// Makes both. Leftovers must have been removed.
+/// What of the host it takes.
+#[derive(Debug)]
+pub(super) struct Site {
+    jails: PathBuf,
+    sockets: PathBuf,
+    owner: Gid,
+}
+
+impl Site {
+    pub(super) fn of(host: &Host) -> Self {
+        Self {
+            jails: host.jails(),
+            sockets: host.socket_dirs(),
+            owner: Gid::from_raw(host.install.owner_gid),
+        }
+    }
+}
+
+/// Makes both. Leftovers must have been removed. It blocks: it copies files.
 pub(super) fn make(
-    host: &Host,
+    site: &Site,
     uid: VmUid,
     vmm: u32,
     contents: &Contents,
 ) -> Result<Places, Failure> {
     let (uid, user, group) = (uid.to_string(), Uid::from_raw(vmm), Gid::from_raw(vmm));
-    let jails = root_directory(&host.jails(), 0o700)?;
+    let jails = root_directory(&site.jails, 0o700)?;
     let jail = child(jails.as_fd(), &uid, 0o700)?;
     let root = child(jail.as_fd(), "root", 0o700)?;
     copy(root.as_fd(), inside(KERNEL), &contents.kernel)?;
@@ -84,9 +102,9 @@ pub(super) fn make(
     }
     child(root.as_fd(), inside(SOCKETS), 0o755)?;
 
-    let parent = root_directory(&host.socket_dirs(), 0o755)?;
+    let parent = root_directory(&site.sockets, 0o755)?;
     let sockets = child(parent.as_fd(), &uid, 0o700)?;
-    let owner = Gid::from_raw(host.install.owner_gid);
+    let owner = site.owner;
     // Firecracker writes to this file but doesn't make it.
     let metrics = create(sockets.as_fd(), METRICS)?;
     rustix::fs::fchown(&metrics, Some(user), Some(owner))
@@ -98,8 +116,8 @@ pub(super) fn make(
     fchmod(&sockets, Mode::from_raw_mode(0o2770))
         .map_err(|e| Failure::os("fchmod", "the socket directory", e))?;
     Ok(Places {
-        root: host.jails().join(&uid).join("root"),
-        sockets: host.socket_dirs().join(&uid),
+        root: site.jails.join(&uid).join("root"),
+        sockets: site.sockets.join(&uid),
     })
 }
 

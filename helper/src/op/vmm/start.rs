@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use banger_protocol::{DiskRole, Handle, Slot, VmUid};
 
-use super::{clear, exit, jail, process, unit};
+use super::{clear, exit, jail, memory, process, unit};
 use crate::descriptor::{Access, check};
 use crate::failure::blocking;
 use crate::install_file::{trusted_directory, trusted_program};
@@ -49,6 +49,7 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
             format!("1 to {MAX_VCPUS} processors and some memory are allowed"),
         ));
     }
+    memory::check(machine.memory_mib)?;
     check(host, &files.kernel, "kernel", Access::Read)?;
     check(host, &files.initrd, "initrd", Access::Read)?;
     check(host, &files.serial, "serial log", Access::Append)?;
@@ -92,7 +93,9 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
         root_drive: (root.major, root.minor),
         work_drive: work.map(|device| (LOOP_MAJOR, device.0)),
     };
-    let places = jail::make(host, uid, vmm, &contents);
+    let site = jail::Site::of(host);
+    let making = blocking("jail", move || jail::make(&site, uid, vmm, &contents));
+    let places = making.await;
     let started = match places {
         Ok(places) => {
             let service = unit::Service {

@@ -222,6 +222,34 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         soon,
     )?;
     lab.guest("web", FETCH)?;
+    altered(lab)?;
     lab.delete("web")?;
+    Ok(())
+}
+
+/// Somebody makes a rule of ours do something else under its own comment, and
+/// takes a guest's seat away: both are put right, before anything asks for it.
+fn altered(lab: &Lab) -> Result<()> {
+    let soon = Duration::from_secs(120);
+    lab.root(
+        "rule=$(nft -a list chain inet banger forward | grep 'no way in') && \
+         comment=$(echo \"$rule\" | sed 's/.*comment \"\\(.*\\)\" # handle.*/\\1/') && \
+         nft replace rule inet banger forward handle ${rule##* } \
+         oifname br-banger accept comment \"\\\"$comment\\\"\"",
+    )?;
+    lab.until(
+        "the rule drops again",
+        "nft list chain inet banger forward | grep 'no way in' | grep -q drop",
+        soon,
+    )?;
+    let tap = lab.field("web", ".status.handles.tap")?;
+    let tap = tap.trim();
+    let seat = format!("nft -j list set bridge banger seats | grep -q '\"{tap}\"'");
+    lab.root(&format!(
+        "{seat} && seat=$(nft list set bridge banger seats | tr ',{{}}' '\n' | \
+         grep '\"{tap}\"') && nft delete element bridge banger seats \"{{ $seat }}\""
+    ))?;
+    lab.until("the seat is back", &seat, soon)?;
+    lab.guest("web", FETCH)?;
     Ok(())
 }

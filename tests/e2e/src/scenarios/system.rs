@@ -31,6 +31,12 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
         "journalctl -u bangerd VM=web OP=create -o json | \
          jq -es 'any(.STAGE == \"starting Firecracker\")' >/dev/null",
     )?;
+    // And of what root did for it, by its uid.
+    let uid = lab.field("web", ".metadata.uid")?;
+    lab.root(&format!(
+        "journalctl -u banger-helper VM={} OP=start-vmm -o cat | grep -q changed",
+        uid.trim()
+    ))?;
     Ok(())
 }
 
@@ -40,6 +46,7 @@ pub(super) fn replaced_program(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     lab.vm("worker", "")?;
     let pid = lab.pid("web")?;
+    lab.owner(FAKES)?;
     lab.root("echo >> /usr/lib/banger/jailer && systemctl restart banger-helper")?;
     lab.owner("banger vm stop worker")?;
     let refused = lab.ask("banger vm start worker --timeout 20s")?;
@@ -64,8 +71,35 @@ pub(super) fn replaced_program(lab: &mut Lab) -> Result<()> {
         "the guest is gone"
     );
     ensure!(lab.pid("web")? == pid, "it is another Firecracker");
+    let worker = lab.pid("worker")?;
+    lab.root(&format!(
+        "cmp /proc/{worker}/exe /usr/lib/banger/firecracker"
+    ))?;
+    // Nor has the configuration a word for it: a daemon that reads one says so.
+    let named = lab.ask(
+        "mkdir -p /tmp/probe/vms /tmp/probe/images && \
+         echo 'firecracker = \"/home/owner/bin/firecracker\"' > /tmp/probe/config.toml && \
+         timeout 5 /usr/lib/banger/bangerd --sim --state-dir /tmp/probe/state \
+         --config-dir /tmp/probe --socket /tmp/probe/sock",
+    )?;
+    ensure!(
+        named.status == 1 && format!("{named:?}").contains("firecracker"),
+        "a program of the owner's in config.toml: {named:?}"
+    );
+    lab.owner(
+        "rm -rf /tmp/probe ~/bin /var/lib/banger/{firecracker,jailer,nft,dmsetup} && \
+         sed -i '/HOME.bin:/d' ~/.profile",
+    )?;
     Ok(())
 }
+
+/// Programs of the owner's under the names of those that root runs: on the PATH
+/// of the owner's shells, in the home and in the daemon's directory. Where one of
+/// them ran, no VM would.
+const FAKES: &str = "for at in ~/bin /var/lib/banger; do mkdir -p $at; \
+    for name in firecracker jailer nft dmsetup; do \
+    printf '#!/bin/sh\\nexit 1\\n' > $at/$name && chmod 755 $at/$name; done; done; \
+    echo 'PATH=$HOME/bin:$PATH' >> ~/.profile";
 
 /// The host loses power; what ran runs again, with what was synced.
 pub(super) fn reboot(lab: &mut Lab) -> Result<()> {

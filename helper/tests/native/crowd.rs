@@ -1,0 +1,213 @@
+//! Many at once: whoever is silent, slow or waits keeps nobody out.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use banger_helper::op::vmm::SLICE;
+use banger_protocol::frame::{self, HEADER, MAX_REQUEST, MAX_RESPONSE};
+use banger_protocol::version::CURRENT;
+use banger_protocol::{Request, Response, Retry, VmUid};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::bench::{Bench, native, skipped};
+use crate::nat::nat;
+
+/// How long somebody may wait in any of these crowds: a daemon gives up after 45 s.
+const HONEST: Duration = Duration::from_secs(15);
+/// More than are served at once.
+const CROWD: usize = 700;
+/// Fewer.
+const BESIDE: usize = 400;
+
+/// A crowd takes more descriptors than a process has by itself.
+fn crowded(name: &'static str, needs: &[&str], test: fn(&mut Bench)) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|most| most < 8000) {
+        return skipped(name, "fewer than 8000 descriptors");
+    }
+    let raised = Rlimit {
+        current: Some(8000),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    native(name, needs, test);
+}
+
+/// Connects, asks once, and says how long that took.
+fn honest(bench: &Bench) -> Duration {
+    let start = Instant::now();
+    bench.inventory();
+    start.elapsed()
+}
+
+/// A connection that has said hello and asked, and reads no answer.
+fn asks(bench: &Bench, request: &Request) -> UnixStream {
+    let mut stream = UnixStream::connect(&bench.socket).unwrap();
+    let hello = Request::Hello { version: CURRENT };
+    for request in [&hello, request] {
+        let bytes = frame::encode(request, MAX_REQUEST).unwrap();
+        stream.write_all(&bytes).unwrap();
+    }
+    stream
+}
+
+fn answer(stream: &mut UnixStream) -> Response {
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).unwrap();
+    let mut body = vec![0; frame::body_length(header, MAX_RESPONSE).unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    frame::decode(&body).unwrap()
+}
+
+/// A program of Firecracker's name, in the control group of this VM's unit.
+struct Vmm(Child);
+
+impl Vmm {
+    fn new(bench: &Bench, uid: VmUid) -> Self {
+        let program = bench.dir().join("firecracker");
+        fs::copy("/bin/sleep", &program).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let child = Command::new(&program).arg("600").spawn().unwrap();
+        let group = bench.cgroups().join(SLICE).join(uid.unit());
+        fs::create_dir_all(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Vmm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait(uid: VmUid) -> Request {
+    Request::WaitVmm {
+        uid,
+        timeout_ms: 60_000,
+    }
+}
+
+#[test]
+fn thousands_who_say_nothing_keep_nobody_out() {
+    let name = "thousands_who_say_nothing_keep_nobody_out";
+    crowded(name, &[], |bench| {
+        let address = SocketAddrUnix::new(&bench.socket).unwrap();
+        let mut held: Vec<OwnedFd> = Vec::new();
+        while held.len() < 3000 {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            match connect(&socket, &address) {
+                Ok(()) => held.push(socket),
+                // The backlog is full.
+                Err(_) => break,
+            }
+        }
+        let took = honest(bench);
+        eprintln!("behind {} silent connections: {took:?}", held.len());
+        assert!(held.len() > CROWD && took < HONEST, "{took:?}");
+    });
+}
+
+#[test]
+fn who_waits_makes_room_and_is_told() {
+    let name = "who_waits_makes_room_and_is_told";
+    crowded(name, &[], |bench| {
+        let uid = bench.uid();
+        let vmm = Vmm::new(bench, uid);
+        let mut waiting: Vec<_> = (0..CROWD).map(|_| asks(bench, &wait(uid))).collect();
+        let took = honest(bench);
+        eprintln!("behind {CROWD} waits: {took:?}");
+        assert!(took < HONEST, "{took:?}");
+        // The first one made room; the last one waits to the end.
+        let first = &mut waiting[0];
+        assert!(matches!(answer(first), Response::Hello { .. }));
+        let Response::Error { error } = answer(first) else {
+            panic!("the wait is over");
+        };
+        assert_eq!((error.step.as_str(), error.retry), ("seat", Retry::Later));
+        assert_eq!(first.read(&mut [0]).unwrap(), 0, "it is closed");
+        // Who goes away waits no longer, and its seat is free: nobody is sent away.
+        drop(waiting.drain(1..CROWD - 1));
+        let took = honest(bench);
+        assert!(took < HONEST, "{took:?}");
+        drop(vmm);
+        let last = waiting.last_mut().unwrap();
+        assert!(matches!(answer(last), Response::Hello { .. }));
+        assert!(matches!(answer(last), Response::Changed { .. }));
+    });
+}
+
+#[test]
+fn a_queue_for_the_tables_keeps_nobody_out() {
+    let name = "a_queue_for_the_tables_keeps_nobody_out";
+    crowded(name, &["/usr/sbin/nft"], |bench| {
+        let queue: Vec<_> = (0..CROWD).map(|_| asks(bench, &nat(&[]))).collect();
+        let took = honest(bench);
+        eprintln!(
+            "behind {} replacements of the tables: {took:?}",
+            queue.len()
+        );
+        assert!(took < HONEST, "{took:?}");
+    });
+}
+
+#[test]
+fn idle_and_slow_ones_make_room() {
+    let name = "idle_and_slow_ones_make_room";
+    crowded(name, &[], |bench| {
+        let mut held = Vec::new();
+        for n in 0..CROWD {
+            let mut stream = UnixStream::connect(&bench.socket).unwrap();
+            let hello = Request::Hello { version: CURRENT };
+            let bytes = frame::encode(&hello, MAX_REQUEST).unwrap();
+            // A whole hello and nothing more, or a frame that never ends.
+            let said = if n % 2 == 0 { &bytes[..] } else { &bytes[..9] };
+            stream.write_all(said).unwrap();
+            held.push(stream);
+        }
+        let took = honest(bench);
+        eprintln!("behind {CROWD} that are idle or slow: {took:?}");
+        assert!(took < HONEST, "{took:?}");
+    });
+}
+
+/// The middle of some.
+fn median(bench: &Bench) -> Duration {
+    let mut all: Vec<_> = (0..21).map(|_| honest(bench)).collect();
+    all.sort_unstable();
+    all[all.len() / 2]
+}
+
+#[test]
+fn a_request_takes_as_long_beside_others_as_alone() {
+    let name = "a_request_takes_as_long_beside_others_as_alone";
+    crowded(name, &[], |bench| {
+        let uid = bench.uid();
+        let _vmm = Vmm::new(bench, uid);
+        let alone = median(bench);
+        let beside = |what: &str, bench: &Bench| {
+            let took = median(bench);
+            let ratio = took.as_secs_f64() / alone.as_secs_f64();
+            eprintln!("hello and inventory: {alone:?} alone, {took:?} beside {what}: {ratio:.2}");
+            assert!(took < alone * 4 + Duration::from_millis(100), "{what}");
+        };
+        let held: Vec<_> = (0..BESIDE).map(|_| asks(bench, &wait(uid))).collect();
+        beside("400 waits", bench);
+        drop(held);
+        let slow = (0..BESIDE).map(|_| {
+            let mut stream = UnixStream::connect(&bench.socket).unwrap();
+            stream.write_all(&[0]).unwrap();
+            stream
+        });
+        let _held: Vec<_> = slow.collect();
+        beside("400 frames that don't end", bench);
+    });
+}
