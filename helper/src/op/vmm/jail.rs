@@ -7,8 +7,9 @@
 //!         kernel initrd                copies, 0444
 //!         rootdrive workdrive          device nodes, 0600, the VMM's
 //!         s/                           bind mount of the socket directory
-//! /run/banger/vms/<uid>/               the VMM's, group the owner's, 2770
-//!     metrics                          the VMM's, group the owner's, 0660
+//! /run/banger/vms/                     root, 0700, and the owner may enter ([`super::sockets`])
+//!     <uid>/                           the VMM's, group the owner's, 2770
+//!         metrics                      the VMM's, group the owner's, 0660
 //! ```
 //!
 //! Everything is made below directories that are open and root's own, before
@@ -28,7 +29,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::tree;
+use super::{sockets, tree};
 use crate::install_file::trusted_directory;
 use crate::{Failure, Host};
 
@@ -84,7 +85,7 @@ pub(super) fn make(
     }
     child(root.as_fd(), inside(SOCKETS), 0o755)?;
 
-    let parent = root_directory(&host.socket_dirs(), 0o755)?;
+    let parent = sockets::directory(&host.socket_dirs(), host.install.owner_uid)?;
     let sockets = child(parent.as_fd(), &uid, 0o700)?;
     let owner = Gid::from_raw(host.install.owner_gid);
     // Firecracker writes to this file but doesn't make it.
@@ -134,7 +135,7 @@ fn inside(path: &'static str) -> &'static str {
 }
 
 /// A directory that root alone can change, made with its parents where missing.
-fn root_directory(path: &Path, mode: u32) -> Result<OwnedFd, Failure> {
+pub(super) fn root_directory(path: &Path, mode: u32) -> Result<OwnedFd, Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let object = path.display().to_string();
     std::fs::DirBuilder::new()
