@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use banger_protocol::frame;
 use banger_protocol::inventory::Probe;
-use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, TAP_POOL};
-use banger_protocol::{OpError, Request, Response, Retry};
+use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, OBSTACLES, TAP_POOL};
+use banger_protocol::{Obstacle, OpError, Request, Response, Retry};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
@@ -105,6 +105,11 @@ async fn talk(
             }
             if spoken.minor < NETWORK_POLICY {
                 (inventory.policy, inventory.obstacles) = (None, None);
+            }
+            if spoken.minor < OBSTACLES
+                && let Some(Probe::Known(obstacles)) = &mut inventory.obstacles
+            {
+                obstacles.retain(Obstacle::is_of_old);
             }
             if spoken.minor < IPV6 {
                 inventory.ipv6 = None;
