@@ -80,6 +80,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Err(failure) = host.programs_as_installed().await {
         warn!("{failure}: no VM can be started");
     }
+    if let Err(failure) = banger_helper::op::vmm::close_sockets(&host) {
+        warn!("{failure}: others may reach the sockets of VMs that run");
+    }
     let listener = match &arguments.socket {
         Some(path) => bind(path, host.install.owner_uid)?,
         None => from_systemd()?,

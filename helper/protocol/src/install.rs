@@ -58,7 +58,8 @@ impl Install {
     }
 
     /// The directory that a VMM's sockets share with the daemon:
-    /// owner the VMM's uid, group the owner's, mode 2770.
+    /// owner the VMM's uid, group the owner's, mode 2770. Its parent lets nobody
+    /// but root and the owner through.
     pub fn socket_dir(uid: VmUid) -> PathBuf {
         Path::new(RUNTIME_DIR).join("vms").join(uid.to_string())
     }

@@ -31,7 +31,7 @@ pub use error::{OpError, Retry};
 pub use install::Install;
 pub use inventory::Inventory;
 pub use name::VmUid;
-pub use obstacle::{Firewall, Obstacle, Way};
+pub use obstacle::{Family, Firewall, Obstacle, Way};
 pub use policy::{Cidrs, Egress, NetworkPolicy};
 pub use pool::{PoolSize, WarmUps};
 pub use request::Request;

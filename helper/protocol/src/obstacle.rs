@@ -1,4 +1,4 @@
-//! A rule of somebody else's that keeps guests' packets from being forwarded.
+//! A rule of somebody else's that keeps guests' packets from where they are to go.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,9 @@ pub struct Obstacle {
     pub firewall: Firewall,
     /// Which packets it drops.
     pub way: Way,
+    /// Over which protocol.
+    #[serde(default, skip_serializing_if = "Family::is_ipv4")]
+    pub family: Family,
     /// Our bridge, whose packets it drops.
     pub bridge: String,
     /// The table, as nft(8) names it: `ip filter`.
@@ -34,6 +37,34 @@ pub enum Firewall {
     Other,
 }
 
+impl Obstacle {
+    /// Whether a peer below [`crate::version::OBSTACLES`] knows of such.
+    pub fn is_of_old(&self) -> bool {
+        self.family == Family::Ipv4 && self.way != Way::Host
+    }
+}
+
+/// The protocol of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_ipv4(&self) -> bool {
+        *self == Self::Ipv4
+    }
+}
+
 /// Packets of a connection that a guest begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,4 +73,7 @@ pub enum Way {
     Out,
     /// The answers.
     Back,
+    /// From the guest to the host itself: over IPv4 a question to its DNS server,
+    /// over IPv6 one for its link-layer address (RFC 4861).
+    Host,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 3 };
+pub const CURRENT: Version = Version { major: 1, minor: 4 };
 
 /// The first minor that knows the tap pool: `ensure-pool`, and its section of
 /// the inventory.
@@ -16,6 +16,9 @@ pub const NETWORK_POLICY: u16 = 2;
 /// The first minor that knows IPv6: fields of `ensure-bridge` and `ensure-nat`,
 /// IPv6 networks in egress policies, and a section of the inventory.
 pub const IPV6: u16 = 3;
+
+/// The first minor that knows obstacles over IPv6 and on the way to the host.
+pub const OBSTACLES: u16 = 4;
 
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

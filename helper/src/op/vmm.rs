@@ -11,6 +11,7 @@ mod exit;
 mod jail;
 mod memory;
 mod process;
+mod sockets;
 mod start;
 mod tree;
 mod unit;
@@ -25,6 +26,7 @@ use crate::{Done, Failure, Host, Outcome};
 pub use exit::read as exit;
 pub use jail::{present as jail_present, uids as jails};
 pub use process::of as process;
+pub use sockets::close as close_sockets;
 pub use start::{Files, Machine, start};
 
 /// The slice of every VMM's unit.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use banger_protocol::frame;
 use banger_protocol::inventory::Probe;
-use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, TAP_POOL};
-use banger_protocol::{Inventory, OpError, Request, Response, Retry, VmUid};
+use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, OBSTACLES, TAP_POOL};
+use banger_protocol::{Inventory, Obstacle, OpError, Request, Response, Retry, VmUid};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -188,6 +188,11 @@ fn leave_out(inventory: &mut Inventory, minor: u16) {
     }
     if minor < NETWORK_POLICY {
         (inventory.policy, inventory.obstacles) = (None, None);
+    }
+    if minor < OBSTACLES
+        && let Some(Probe::Known(obstacles)) = &mut inventory.obstacles
+    {
+        obstacles.retain(Obstacle::is_of_old);
     }
     if minor < IPV6 {
         inventory.ipv6 = None;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use banger_protocol::inventory::Probe;
-use banger_protocol::{Cidrs, NetworkPolicy, Request};
+use banger_protocol::{Cidrs, Family, NetworkPolicy, Request, Way};
 
 use crate::bench::{Bench, attach, native, run, slot};
 use crate::frames::{answered, arp};
@@ -217,7 +217,61 @@ fn a_firewall_in_the_way_is_told() {
             &["add rule ip filter FORWARD oifname br-test ct state established accept"],
         );
         assert_eq!(obstacles(bench), []);
+
+        // The way to the host, and both over IPv6.
+        let chains = [
+            ("ip", "INPUT", "input"),
+            ("ip6", "INPUT", "input"),
+            ("ip6", "FORWARD", "forward"),
+        ];
+        for (family, chain, hook) in chains {
+            run("nft", &["add", "table", family, "filter"]);
+            let base = format!(
+                "add chain {family} filter {chain} {{ type filter hook {hook} priority 0; policy drop; }}"
+            );
+            run("nft", &[&base]);
+        }
+        let told = obstacles(bench);
+        let told: Vec<_> = told.iter().map(|it| (it.way, it.family)).collect();
+        assert_eq!(
+            told,
+            [
+                (Way::Host, Family::Ipv4),
+                (Way::Host, Family::Ipv6),
+                (Way::Out, Family::Ipv6),
+                (Way::Back, Family::Ipv6)
+            ]
+        );
+        // A daemon that is older than these refuses an answer that has them.
+        let spoken = |minor| older(bench, minor).contains(r#""family":"ipv6""#);
+        assert!(spoken(4) && !spoken(3));
+        let rules = [
+            "ip filter INPUT iifname br-test udp dport 53",
+            "ip6 filter INPUT iifname br-test meta l4proto ipv6-icmp",
+            "ip6 filter FORWARD iifname br-test",
+            "ip6 filter FORWARD oifname br-test ct state established",
+        ];
+        for rule in rules {
+            run("nft", &[&format!("add rule {rule} accept")]);
+        }
+        assert_eq!(obstacles(bench), []);
     });
+}
+
+/// The inventory, as the helper gives it to a daemon of this minor version.
+fn older(bench: &Bench, minor: u16) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(&bench.socket).unwrap();
+    let hello = format!(r#"{{"op":"hello","version":{{"major":1,"minor":{minor}}}}}"#);
+    for body in [hello.as_str(), r#"{"op":"inventory"}"#] {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        stream.write_all(&length).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Firewalls of others in the way of guests: what a person is told, and what to add.
 
-use banger_protocol::{Firewall, Obstacle, Way};
+use banger_protocol::{Family, Firewall, Obstacle, Way};
 
 /// What is in the way, in one line.
 pub fn message(obstacle: &Obstacle) -> String {
@@ -17,14 +17,19 @@ pub fn message(obstacle: &Obstacle) -> String {
         Firewall::Firewalld => ", firewalld's,",
         Firewall::Other => "",
     };
-    let packets = match obstacle.way {
-        Way::Out => "what guests send beyond the host",
-        Way::Back => "the answers to guests",
+    let packets = match (obstacle.way, obstacle.family) {
+        (Way::Out, Family::Ipv4) => "what guests send beyond the host",
+        (Way::Out, Family::Ipv6) => "what guests send beyond the host over IPv6",
+        (Way::Back, Family::Ipv4) => "the answers to guests",
+        (Way::Back, Family::Ipv6) => "the answers to guests over IPv6",
+        (Way::Host, Family::Ipv4) => "guests' questions to the host's DNS server",
+        (Way::Host, Family::Ipv6) => "guests' neighbour solicitations to the host",
     };
     format!("{what} in table `{table}`{whose} drops {packets}")
 }
 
-/// The command that lets guests through there.
+/// The command that lets guests through there. To the host as well: what else
+/// listens there banger's own rules keep from guests.
 pub fn remedy(obstacle: &Obstacle) -> String {
     let Obstacle {
         bridge,
@@ -32,19 +37,27 @@ pub fn remedy(obstacle: &Obstacle) -> String {
         chain,
         ..
     } = obstacle;
+    let iptables = match obstacle.family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    };
     match (obstacle.firewall, obstacle.way) {
         (Firewall::Docker, Way::Out) => {
-            format!("sudo iptables -I DOCKER-USER -i {bridge} -j ACCEPT")
+            format!("sudo {iptables} -I DOCKER-USER -i {bridge} -j ACCEPT")
         }
         (Firewall::Docker, Way::Back) => format!(
-            "sudo iptables -I DOCKER-USER -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+            "sudo {iptables} -I DOCKER-USER -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
         ),
+        (Firewall::Docker, Way::Host) => {
+            format!("sudo {iptables} -I INPUT -i {bridge} -j ACCEPT")
+        }
+        (Firewall::Ufw, Way::Host) => format!("sudo ufw allow in on {bridge}"),
         (Firewall::Ufw, Way::Out) => format!("sudo ufw route allow in on {bridge}"),
         (Firewall::Ufw, Way::Back) => format!("sudo ufw route allow out on {bridge}"),
         (Firewall::Firewalld, _) => format!(
             "sudo firewall-cmd --permanent --zone=trusted --add-interface={bridge} && sudo firewall-cmd --reload"
         ),
-        (Firewall::Other, Way::Out) => {
+        (Firewall::Other, Way::Out | Way::Host) => {
             format!("sudo nft insert rule {table} {chain} iifname {bridge} accept")
         }
         (Firewall::Other, Way::Back) => format!(
@@ -74,6 +87,7 @@ mod tests {
         Obstacle {
             firewall,
             way,
+            family: Family::Ipv4,
             bridge: "br-banger".into(),
             table: "ip filter".into(),
             chain: "FORWARD".into(),
@@ -105,5 +119,26 @@ mod tests {
         ] {
             assert!(remedy(&obstacle(firewall, Way::Out, None)).contains(words));
         }
+        // Both ways of ufw's, and over both protocols, but each command once.
+        let ufw = [Way::Host, Way::Out, Way::Out].map(|way| obstacle(Firewall::Ufw, way, None));
+        let [dns, out, out6] = ufw;
+        let out6 = Obstacle {
+            family: Family::Ipv6,
+            table: "ip6 filter".into(),
+            ..out6
+        };
+        assert_eq!(
+            told(&[dns, out, out6.clone()]),
+            "the policy of chain `FORWARD` in table `ip filter`, ufw's, drops guests' questions to the host's DNS server\n\
+             the policy of chain `FORWARD` in table `ip filter`, ufw's, drops what guests send beyond the host\n\
+             the policy of chain `FORWARD` in table `ip6 filter`, ufw's, drops what guests send beyond the host over IPv6\n\
+             add: `sudo ufw allow in on br-banger`\n\
+             add: `sudo ufw route allow in on br-banger`"
+        );
+        let docker6 = Obstacle {
+            firewall: Firewall::Docker,
+            ..out6
+        };
+        assert!(remedy(&docker6).contains("sudo ip6tables -I DOCKER-USER -i br-banger"));
     }
 }

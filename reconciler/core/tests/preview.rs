@@ -17,7 +17,7 @@ use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
 use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
 use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::{Ipv6, Process};
-use banger_protocol::{Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
+use banger_protocol::{Family, Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
 use jiff::Timestamp;
@@ -561,6 +561,7 @@ fn a_firewall_in_the_way_is_a_condition() {
     let obstacle = Obstacle {
         firewall: Firewall::Docker,
         way: Way::Out,
+        family: Family::Ipv4,
         bridge: "br-banger".into(),
         table: "ip filter".into(),
         chain: "FORWARD".into(),

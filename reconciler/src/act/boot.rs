@@ -1,10 +1,7 @@
 //! Giving Firecracker its machine and starting the guest; and taking care of
 //! guests that were started by a former daemon.
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +52,13 @@ impl Shared {
         if api.instance().await? != InstanceState::NotStarted {
             return Ok(());
         }
-        prepare_metrics(&sockets).map_err(BootError::Metrics)?;
-        if let Err(error) = api.put(&Put::metrics()).await {
-            // Refused where a former try has set them already.
-            tracing::debug!(vm_uid = %uid, %error, "metrics were not set");
+        // Into the file that the helper made; a former try may have set it. A guest
+        // without metrics is a guest all the same.
+        if let Err(error) = api.put(&Put::metrics()).await
+            && !error.has_metrics_already()
+        {
+            let error = error.chain();
+            tracing::warn!(vm_uid = %uid, %error, "Firecracker writes no metrics");
         }
         for put in machine.puts() {
             api.put(&put).await?;
@@ -194,8 +194,6 @@ fn machine(vm: &VmIntent, work_disk: bool) -> Machine {
 enum BootError {
     #[error("Firecracker's API socket can't be reached")]
     Socket(#[source] io::Error),
-    #[error("Firecracker's metrics file can't be made")]
-    Metrics(#[source] io::Error),
     #[error(transparent)]
     Api(#[from] ApiError),
 }
@@ -203,22 +201,8 @@ enum BootError {
 impl BootError {
     fn chain(&self) -> String {
         match self {
-            Self::Socket(cause) | Self::Metrics(cause) => format!("{self}: {cause}"),
+            Self::Socket(cause) => format!("{self}: {cause}"),
             Self::Api(error) => error.chain(),
         }
     }
-}
-
-/// Firecracker opens the file and doesn't make it. Its uid must be able to
-/// write to it; the directory keeps everybody else out. The name is made
-/// anew, so that nothing that the VMM put there is followed.
-fn prepare_metrics(sockets: &Path) -> io::Result<()> {
-    let path = sockets.join(socket::METRICS);
-    super::files::remove(&path)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(PermissionsExt::from_mode(0o666))
 }

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, root_disk, serial_log, trash, trash_list, work_disk};
+use super::{failure, network, root_disk, serial_log, trash, trash_list, work_disk};
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
@@ -219,6 +219,10 @@ impl Host for RealHost {
         observed.room = self.shared.room().await;
         if observed.ipv6.unknown().is_none() {
             shared.ipv6.store(observed.has_ipv6(), Ordering::Relaxed);
+        }
+        if let Presence::Present(obstacles) = &mut observed.obstacles {
+            let (dns, ipv6) = (shared.dns, shared.has_ipv6());
+            obstacles.retain(|obstacle| network::concerns_guests(obstacle, dns, ipv6));
         }
         self.listen_in(&mut observed, vms).await;
         observed

@@ -3,7 +3,9 @@
 use banger_core::intent::VmIntent;
 use banger_core::seam::{StepError, VmRef};
 use banger_protocol::inventory::{Probe, Tap};
-use banger_protocol::{NetworkPolicy, PoolSize, Request, Slot, VmUid, WarmUps};
+use banger_protocol::{
+    Family, NetworkPolicy, Obstacle, PoolSize, Request, Slot, VmUid, WarmUps, Way,
+};
 
 use super::shared::Shared;
 
@@ -79,5 +81,15 @@ impl Shared {
                 "the taps can't be read: {why}"
             ))),
         }
+    }
+}
+
+/// Whether guests send what is dropped there.
+pub(super) fn concerns_guests(obstacle: &Obstacle, dns: bool, ipv6: bool) -> bool {
+    match (obstacle.family, obstacle.way) {
+        (Family::Ipv6, _) => ipv6,
+        // Without ours they ask the servers of the host's networks.
+        (Family::Ipv4, Way::Host) => dns,
+        (Family::Ipv4, Way::Out | Way::Back) => true,
     }
 }

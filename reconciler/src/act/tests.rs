@@ -8,7 +8,7 @@ use std::process::Command;
 
 use banger_core::intent::VmIntent;
 use banger_core::seam::VmRef;
-use banger_protocol::{DiskRole, Sectors, VmUid};
+use banger_protocol::{DiskRole, Family, Firewall, Obstacle, Sectors, VmUid, Way};
 use banger_testkit::generate;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::layout::Layout;
 use super::root_disk::{self, cow_length};
 use super::trash::TrashEntry;
-use super::{ballast, host, room, serial_log, trash, trash_list, work_disk};
+use super::{ballast, host, network, room, serial_log, trash, trash_list, work_disk};
 
 const MIB: u64 = 1 << 20;
 
@@ -401,4 +401,25 @@ fn a_ballast_that_does_not_fit_is_not_tried() {
 #[test]
 fn room_in_a_directory_that_is_not_there_is_an_error() {
     assert!(room::read(&state().layout).is_err());
+}
+
+#[test]
+fn only_what_guests_send_is_in_their_way() {
+    let concerns = |way, family, dns, ipv6| {
+        let obstacle = Obstacle {
+            firewall: Firewall::Other,
+            way,
+            family,
+            bridge: "br-banger".into(),
+            table: "inet filter".into(),
+            chain: "input".into(),
+            rule: None,
+        };
+        network::concerns_guests(&obstacle, dns, ipv6)
+    };
+    assert!(concerns(Way::Out, Family::Ipv4, false, false));
+    assert!(concerns(Way::Host, Family::Ipv4, true, false));
+    assert!(!concerns(Way::Host, Family::Ipv4, false, true));
+    assert!(concerns(Way::Host, Family::Ipv6, false, true));
+    assert!(!concerns(Way::Back, Family::Ipv6, true, false));
 }

@@ -20,7 +20,7 @@ use banger_core::config::Config;
 use banger_core::pressure::Pressure;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
-use banger_protocol::{Install, Ula, install, version};
+use banger_protocol::{Install, Ula, install};
 use banger_testkit::FakeHost;
 use clap::Parser;
 use ipnet::Ipv4Net;
@@ -219,9 +219,8 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
         let host = Arc::clone(&asked);
         Box::pin(async move {
             let hello = host.helper().hello().await;
-            let spoken = version::CURRENT;
             hello
-                .map(|()| format!("{}.{}", spoken.major, spoken.minor))
+                .map(|helper| format!("{}.{}", helper.major, helper.minor))
                 .map_err(|error| error.chain())
         })
     };

@@ -45,7 +45,15 @@ pub enum ApiError {
     },
 }
 
+/// What Firecracker says to a second `PUT /metrics` (its `MetricsError`).
+const METRICS_ALREADY: &str = "Reinitialization of metrics not allowed";
+
 impl ApiError {
+    /// Whether it refused a metrics file because it has one.
+    pub fn has_metrics_already(&self) -> bool {
+        matches!(self, Self::Refused { fault, .. } if fault.contains(METRICS_ALREADY))
+    }
+
     /// The error with its causes in one line.
     pub fn chain(&self) -> String {
         match std::error::Error::source(self) {

@@ -132,6 +132,29 @@ async fn a_refusal_says_what_firecracker_said() {
 }
 
 #[tokio::test]
+async fn a_second_metrics_file_is_told_from_one_that_cannot_be_written() {
+    for (fault, already) in [
+        (
+            "Cannot initialize the metrics system due to bad user input: Reinitialization of metrics not allowed.",
+            true,
+        ),
+        (
+            "Cannot initialize the metrics system due to bad user input: Permission denied (os error 13)",
+            false,
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        serve(
+            directory.path(),
+            400,
+            format!(r#"{{"fault_message":"{fault}"}}"#),
+        );
+        let error = client(directory.path()).await.put(&Put::metrics()).await;
+        assert_eq!(error.unwrap_err().has_metrics_already(), already, "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let directory = tempfile::tempdir().unwrap();
     serve(directory.path(), 200, vec![b' '; 1 << 20]);

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use banger_protocol::{Request, Response, frame, version};
+use banger_protocol::{Request, Response, Version, frame, version};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -14,6 +14,8 @@ use super::HelperError;
 /// A connection whose hello was answered.
 pub(super) struct Connection {
     stream: UnixStream,
+    /// What the helper said that it speaks.
+    pub(super) helper: Version,
 }
 
 impl Connection {
@@ -22,12 +24,16 @@ impl Connection {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(HelperError::Unreachable)?;
-        let mut connection = Self { stream };
+        let mut connection = Self {
+            stream,
+            helper: version::CURRENT,
+        };
         let hello = Request::Hello {
             version: version::CURRENT,
         };
         match connection.exchange(&hello, &[]).await? {
             Response::Hello { version } if version.major == version::CURRENT.major => {
+                connection.helper = version;
                 Ok(connection)
             }
             Response::Hello { version } => Err(HelperError::OtherVersion(version)),

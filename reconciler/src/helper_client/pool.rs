@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use banger_protocol::{Handle, Inventory, Request, Response};
+use banger_protocol::{Handle, Inventory, Request, Response, Version};
 use tokio::sync::Semaphore;
 
 use super::HelperError;
@@ -55,11 +55,12 @@ impl HelperClient {
     }
 
     /// Opens a connection to learn whether the helper is there and understands
-    /// this daemon.
-    pub async fn hello(&self) -> Result<(), HelperError> {
+    /// this daemon. What it speaks: its minor version may be another one.
+    pub async fn hello(&self) -> Result<Version, HelperError> {
         let connection = self.connect("hello", limit(&Request::Inventory {})).await?;
+        let version = connection.helper;
         self.put_back(connection);
-        Ok(())
+        Ok(version)
     }
 
     async fn call(&self, request: &Request, fds: &[OwnedFd]) -> Result<Response, HelperError> {

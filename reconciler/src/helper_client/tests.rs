@@ -165,6 +165,21 @@ async fn another_major_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_helper_of_another_minor_version_is_told_as_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("helper.sock");
+    let older = Version {
+        minor: ours().minor - 1,
+        ..ours()
+    };
+    let answer = Response::Unchanged {
+        handle: Handle::None,
+    };
+    let _seen = serve(socket.clone(), older, 1, answer);
+    assert_eq!(HelperClient::new(&socket).hello().await.unwrap(), older);
+}
+
+#[tokio::test]
 async fn a_refusal_keeps_its_words_and_its_connection() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("helper.sock");

@@ -7,8 +7,9 @@
 //!         kernel initrd                copies, 0444
 //!         rootdrive workdrive          device nodes, 0600, the VMM's
 //!         s/                           bind mount of the socket directory
-//! /run/banger/vms/<uid>/               the VMM's, group the owner's, 2770
-//!     metrics                          the VMM's, group the owner's, 0660
+//! /run/banger/vms/                     root, 0700, and the owner may enter ([`super::sockets`])
+//!     <uid>/                           the VMM's, group the owner's, 2770
+//!         metrics                      the VMM's, group the owner's, 0660
 //! ```
 //!
 //! Everything is made below directories that are open and root's own, before
@@ -28,7 +29,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::tree;
+use super::{sockets, tree};
 use crate::install_file::trusted_directory;
 use crate::{Failure, Host};
 
@@ -64,6 +65,7 @@ pub(super) struct Places {
 pub(super) struct Site {
     jails: PathBuf,
     sockets: PathBuf,
+    owner_uid: u32,
     owner: Gid,
 }
 
@@ -72,6 +74,7 @@ impl Site {
         Self {
             jails: host.jails(),
             sockets: host.socket_dirs(),
+            owner_uid: host.install.owner_uid,
             owner: Gid::from_raw(host.install.owner_gid),
         }
     }
@@ -102,7 +105,7 @@ pub(super) fn make(
     }
     child(root.as_fd(), inside(SOCKETS), 0o755)?;
 
-    let parent = root_directory(&site.sockets, 0o755)?;
+    let parent = sockets::directory(&site.sockets, site.owner_uid)?;
     let sockets = child(parent.as_fd(), &uid, 0o700)?;
     let owner = site.owner;
     // Firecracker writes to this file but doesn't make it.
@@ -152,7 +155,7 @@ fn inside(path: &'static str) -> &'static str {
 }
 
 /// A directory that root alone can change, made with its parents where missing.
-fn root_directory(path: &Path, mode: u32) -> Result<OwnedFd, Failure> {
+pub(super) fn root_directory(path: &Path, mode: u32) -> Result<OwnedFd, Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let object = path.display().to_string();
     std::fs::DirBuilder::new()

@@ -1,6 +1,8 @@
 //! The daemon and the helper, as the daemon sees it: both answer, and all are
 //! of one version; and what the kernel lets the daemon do.
 
+use banger_protocol::version;
+
 use super::{Check, landlock};
 use crate::cli::context::Context;
 use crate::client::CallError;
@@ -52,8 +54,16 @@ fn judge(answer: &Result<Versions, CallError>, installed: bool, own: &str) -> Ve
             "`sudo banger system install` updates it; VMs keep running",
         )
     };
+    let spoken = format!("{}.{}", version::CURRENT.major, version::CURRENT.minor);
     let helper = match &versions.helper {
-        Ok(helper) => Check::pass("helper", format!("protocol {helper}")),
+        Ok(helper) if versions.simulated || *helper == spoken => {
+            Check::pass("helper", format!("protocol {helper}"))
+        }
+        Ok(helper) => Check::warn(
+            "helper",
+            format!("protocol {helper}, but this program speaks {spoken}"),
+            "`sudo banger system install` brings both to one version; VMs keep running",
+        ),
         Err(why) => Check::fail(
             "helper",
             why.clone(),
@@ -84,10 +94,16 @@ mod tests {
             simulated: false,
             landlock: Some(Landlock::Full { abi: 6 }),
         };
-        let good = || Ok("1.0".to_owned());
+        let good = || {
+            let version = banger_protocol::version::CURRENT;
+            Ok(format!("{}.{}", version.major, version.minor))
+        };
         assert_eq!(verdicts(Ok(versions("0.1.0", good())), true), [Pass; 3]);
         let told = verdicts(Ok(versions("0.0.9", good())), true);
         assert_eq!(told, [Warn, Pass, Pass]);
+        let other = Ok("1.0".to_owned());
+        let told = verdicts(Ok(versions("0.1.0", other)), true);
+        assert_eq!(told, [Pass, Warn, Pass]);
         let dead = Err("no socket".to_owned());
         let told = verdicts(Ok(versions("0.1.0", dead)), true);
         assert_eq!(told, [Pass, Fail, Pass]);

@@ -5,7 +5,7 @@ use super::kvm::Prove;
 use super::{
     Check, clock, daemon, device_mapper, devices, disk_pressure, firewall, images,
     installed_programs, ipv6, isolation, kvm, leftovers, limits, modules, names, programs,
-    resolved, services, state_dir, systemd, work_seeds,
+    resolved, services, sockets, state_dir, systemd, work_seeds,
 };
 use crate::cli::context::Context;
 use crate::cli::places::installed;
@@ -38,6 +38,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.push(limits::check());
     checks.extend(installed_programs::checks(install));
     checks.extend(services::checks(install.is_some()));
+    checks.push(sockets::check(install.is_some()));
     let (daemon, answers) = daemon::checks(context, install.is_some());
     checks.extend(daemon);
     checks.push(names::check(install));

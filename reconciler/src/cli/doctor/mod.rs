@@ -33,6 +33,7 @@ mod names;
 mod programs;
 mod resolved;
 mod services;
+mod sockets;
 mod state_dir;
 mod systemd;
 mod work_seeds;

@@ -1,25 +1,24 @@
 //! `banger system install`: idempotent; a second run updates, and VMs keep running.
 //!
 //! ```text
-//! owner -> preflight -> programs -> install.toml -> directories -> units -> start
+//! owner -> metadata -> preflight -> programs (read) -> setup: all of it, or nothing
 //! ```
 
 use std::path::{Path, PathBuf};
 
-use banger_protocol::manifest::{Installed, Manifest};
 use banger_protocol::{Ula, install};
 use clap::Args;
 use ipnet::Ipv4Net;
 
-use super::layout::{
-    self, LIB_DIR, MODULES, MODULES_LOAD, PROGRAMS, RULES, SERVICES, SOCKETS, UNIT_DIR,
-};
+use super::changes::Changes;
+use super::layout::{self, LIB_DIR, PROGRAMS};
 use super::owner::Owner;
-use super::place::{self, Placed};
-use super::{manifest, metadata, preflight, program, require_root, units};
+use super::place::Placed;
+use super::setup::{self, Plan};
+use super::{metadata, preflight, require_root};
 use crate::cli::output::{note, print};
 use crate::cli::places::read_install;
-use crate::cli::style::{BAD, GOOD};
+use crate::cli::style::BAD;
 use crate::cli::{Exit, Failure};
 
 /// `banger system install`.
@@ -54,35 +53,26 @@ impl Install {
         fit()?;
         let programs = self.programs()?;
 
-        place::directory(Path::new(LIB_DIR), Some((0, 0)), 0o755)?;
-        for (name, content) in &programs {
-            let placed = place::file(&Path::new(LIB_DIR).join(name), content, 0o755)?;
-            told(&format!("{LIB_DIR}/{name}"), placed);
-        }
-        told(manifest::PATH, write_manifest(&programs)?);
-        let target = Path::new(LIB_DIR).join("banger");
-        if !leads_to(Path::new(layout::LINK), Path::new(layout::PACKAGED)) {
-            told(layout::LINK, place::link(Path::new(layout::LINK), &target)?);
-        }
-
         let text = toml::to_string(&metadata).map_err(|error| {
             Failure::new(Exit::Internal, "the install metadata can't be written").because(&error)
         })?;
-        let text = format!("# Written by `banger system install`.\n{text}");
-        place::directory(Path::new("/etc/banger"), Some((0, 0)), 0o755)?;
-        told(
-            install::PATH,
-            place::file(Path::new(install::PATH), text.as_bytes(), 0o644)?,
-        );
-
-        directories(&owner)?;
-        let changed = units(&owner)?;
-        start(changed)?;
-        print(format_args!(
-            "banger is installed for {}. Put documents into {}/.config/banger/vms, or use `banger apply`.",
-            owner.name,
-            owner.home.display()
-        ))?;
+        let plan = Plan {
+            metadata: format!("# Written by `banger system install`.\n{text}"),
+            programs,
+            link: !leads_to(Path::new(layout::LINK), Path::new(layout::PACKAGED)),
+            owner,
+        };
+        let placed = setup::carry_out(&mut Changes::new("/"), &plan)?;
+        let (owner, home) = (&plan.owner.name, plan.owner.home.display());
+        print(match placed {
+            Placed::Changed => format!(
+                "banger is installed for {owner}. Put documents into {home}/.config/banger/vms, \
+                 or use `banger apply`."
+            ),
+            Placed::Unchanged => {
+                format!("no change: banger is installed for {owner}, and its services run")
+            }
+        })?;
         Ok(Exit::Ok)
     }
 
@@ -180,98 +170,4 @@ fn fit() -> Result<(), Failure> {
         Failure::new(Exit::Conflict, "this host can't run banger yet")
             .help("nothing was installed; docs/host-requirements.md says more about each of these"),
     )
-}
-
-/// After the programs, so that what it says was there.
-fn write_manifest(programs: &[(&'static str, Vec<u8>)]) -> Result<Placed, Failure> {
-    let installed = programs.iter().map(|(name, content)| {
-        let version = match *name {
-            "firecracker" | "jailer" => manifest::version_of(&Path::new(LIB_DIR).join(name)),
-            _ => Some(env!("CARGO_PKG_VERSION").to_owned()),
-        };
-        let sha256 = manifest::sha256(content);
-        ((*name).to_owned(), Installed { sha256, version })
-    });
-    let manifest = Manifest {
-        programs: installed.collect(),
-    };
-    let text = toml::to_string(&manifest).map_err(|error| {
-        Failure::new(Exit::Internal, "the manifest can't be written").because(&error)
-    })?;
-    let text = format!("# Written by `banger system install`.\n{text}");
-    place::file(Path::new(manifest::PATH), text.as_bytes(), 0o644)
-}
-
-fn directories(owner: &Owner) -> Result<(), Failure> {
-    place::directory(
-        Path::new(layout::STATE_DIR),
-        Some((owner.uid, owner.gid)),
-        0o700,
-    )?;
-    place::directory(Path::new(layout::HELPER_DIR), Some((0, 0)), 0o700)?;
-    place::directory(Path::new(layout::JAIL_DIR), Some((0, 0)), 0o700)?;
-    let home = owner.home.display();
-    let wanted = [
-        ".config/banger/vms",
-        ".config/banger/images",
-        ".local/state/banger/ssh",
-    ];
-    let wanted = wanted.map(|directory| format!("{home}/{directory}"));
-    let mut arguments = vec!["-p", "--"];
-    arguments.extend(wanted.iter().map(String::as_str));
-    program::run_as(owner, "mkdir", &arguments)?;
-    program::run_as(owner, "chmod", &["700", "--", &wanted[2]])
-}
-
-/// Whether any unit changed.
-fn units(owner: &Owner) -> Result<Placed, Failure> {
-    let mut all = Placed::Unchanged;
-    for (name, template) in units::UNITS {
-        let path = Path::new(UNIT_DIR).join(name);
-        let placed = place::file(&path, units::render(template, owner)?.as_bytes(), 0o644)?;
-        told(&format!("{UNIT_DIR}/{name}"), placed);
-        if placed == Placed::Changed {
-            all = Placed::Changed;
-        }
-    }
-    let rules = units::render(units::UDEV, owner)?;
-    let placed = place::file(Path::new(RULES), rules.as_bytes(), 0o644)?;
-    told(RULES, placed);
-    if placed == Placed::Changed {
-        program::try_run("udevadm", &["control", "--reload"]);
-    }
-    let modules = format!(
-        "# banger's helper may not load modules itself.\n{}\n",
-        MODULES.join("\n")
-    );
-    told(
-        MODULES_LOAD,
-        place::file(Path::new(MODULES_LOAD), modules.as_bytes(), 0o644)?,
-    );
-    Ok(all)
-}
-
-fn start(units: Placed) -> Result<(), Failure> {
-    let systemctl = |words: &[&str], units: &[&str]| {
-        program::run("systemctl", &[words, units].concat())
-            .map_err(|failure| failure.help("`journalctl -u bangerd -u banger-helper` says why"))
-    };
-    systemctl(&["daemon-reload"], &[])?;
-    systemctl(&["stop"], &SERVICES)?;
-    systemctl(
-        &["enable", "--quiet"],
-        &[&SOCKETS[..], &["bangerd.service"]].concat(),
-    )?;
-    match units {
-        Placed::Changed => systemctl(&["restart"], &SOCKETS)?,
-        Placed::Unchanged => systemctl(&["start"], &SOCKETS)?,
-    };
-    systemctl(&["start", "bangerd.service"], &[])?;
-    Ok(())
-}
-
-fn told(what: &str, placed: Placed) {
-    if placed == Placed::Changed {
-        note(format_args!("{GOOD}wrote{GOOD:#} {what}"));
-    }
 }

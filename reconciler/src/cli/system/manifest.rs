@@ -32,7 +32,8 @@ pub(in crate::cli) fn version_of(program: &Path) -> Option<String> {
     parse_version(&try_run(program.to_str()?, &["--version"])?)
 }
 
-fn parse_version(text: &str) -> Option<String> {
+/// The version in what a program says of it.
+pub(super) fn parse_version(text: &str) -> Option<String> {
     let word = text.lines().next()?.split_whitespace().last()?;
     let version = word.strip_prefix('v').unwrap_or(word);
     version

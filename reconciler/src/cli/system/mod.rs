@@ -5,6 +5,8 @@ use clap::Subcommand;
 use super::context::Context;
 use super::{Exit, Failure};
 
+mod changes;
+mod daemons;
 mod install;
 pub(super) mod layout;
 pub(super) mod manifest;
@@ -14,6 +16,7 @@ mod place;
 mod preflight;
 pub(super) mod program;
 mod restart;
+mod setup;
 mod status;
 mod sweep;
 mod uninstall;

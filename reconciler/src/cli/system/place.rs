@@ -3,6 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
+use std::ops::{BitOr, BitOrAssign};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
@@ -15,6 +16,24 @@ pub(super) enum Placed {
     Unchanged,
     /// It is so now.
     Changed,
+}
+
+impl BitOr for Placed {
+    type Output = Self;
+
+    /// Whether anything had to be done for the one or the other.
+    fn bitor(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unchanged, Self::Unchanged) => Self::Unchanged,
+            _ => Self::Changed,
+        }
+    }
+}
+
+impl BitOrAssign for Placed {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
 }
 
 /// A file with this content, root's, with this mode.
@@ -109,7 +128,8 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn failed(path: &Path, error: &io::Error) -> Failure {
+/// What a person reads of it.
+pub(super) fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::new(
         Exit::Internal,
         format!("{} can't be put in order", path.display()),

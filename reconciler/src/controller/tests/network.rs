@@ -2,7 +2,7 @@
 
 use banger_core::api::Kind;
 use banger_core::api::status::{ConditionStatus, ConditionType};
-use banger_protocol::{Firewall, Obstacle, Way};
+use banger_protocol::{Family, Firewall, Obstacle, Way};
 
 use super::{Daemon, IMAGE, Published, condition, get, vm};
 
@@ -58,6 +58,7 @@ async fn a_firewall_in_the_way_is_told_for_as_long_as_it_is() {
     daemon.host.obstruct(vec![Obstacle {
         firewall: Firewall::Docker,
         way: Way::Out,
+        family: Family::Ipv4,
         bridge: "br-banger".into(),
         table: "ip filter".into(),
         chain: "FORWARD".into(),

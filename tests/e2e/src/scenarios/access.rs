@@ -43,5 +43,31 @@ pub(super) fn foreign_account(lab: &mut Lab) -> Result<()> {
             output.stdout
         );
     }
+    owners_group(lab, uid.trim())
+}
+
+/// Its primary group may be that of everybody's (`users`).
+fn owners_group(lab: &Lab, uid: &str) -> Result<()> {
+    lab.root("usermod --append --groups owner stranger")?;
+    // As root: a session that is there keeps the groups that it has.
+    let ask = |user: &str| {
+        let socket = format!("/run/banger/vms/{uid}/fc.sock");
+        let line = format!(
+            "runuser -u {user} -- sh -c 'id -Gn; \
+             curl -sS --unix-socket {socket} http://localhost/version' 2>&1"
+        );
+        lab.host.exec(User::Root, &line)
+    };
+    let (stranger, owner) = (ask("stranger")?, ask("owner")?);
+    let socket = lab.root(&format!("stat -c '%a %G' /run/banger/vms/{uid}/fc.sock"))?;
+    lab.root("gpasswd --delete stranger owner")?;
+    ensure!(
+        stranger.stdout.contains("owner") && stranger.status != 0,
+        "an account of the owner's group reaches a VM's socket ({socket}): {stranger:?}"
+    );
+    ensure!(
+        owner.status == 0 && owner.stdout.contains("firecracker_version"),
+        "the owner is kept out ({socket}): {owner:?}"
+    );
     Ok(())
 }

@@ -30,7 +30,8 @@ pub(super) fn package(lab: &mut Lab) -> Result<()> {
     arrive(lab, "2")?;
     remove(lab)?;
     again(lab, &uid)?;
-    purge(lab)
+    purge(lab)?;
+    purge_without(lab)
 }
 
 /// A package comes to a host that runs banger, of another package or of none.
@@ -109,13 +110,31 @@ fn purge(lab: &Lab) -> Result<()> {
     // As dpkg runs it, and once more where there is nothing left to do.
     lab.root("cp /var/lib/dpkg/info/banger.postrm /root/postrm")?;
     lab.root("dpkg -P banger && /root/postrm purge")?;
-    // Not the owner's own documents, not what the host was made with, and not what
-    // udev knows of the decoys.
-    lab.root(
-        "! find /etc /run /usr /var -xdev -name '*banger*' ! -name '*banger-e2e*' \
-           ! -path '/var/log/*' ! -path '/var/tmp/*' \
-           ! -path '/run/udev/*' | grep .",
-    )?;
+    lab.root(NOTHING)?;
     lab.owner("[ -e ~/.config/banger/vms/web.yaml ]")?;
+    Ok(())
+}
+
+/// Not the owner's own documents, not what the host was made with, and not what
+/// udev knows of the decoys.
+const NOTHING: &str = "! find /etc /run /usr /var -xdev -name '*banger*' ! -name '*banger-e2e*' \
+                         ! -path '/var/log/*' ! -path '/var/tmp/*' \
+                         ! -path '/run/udev/*' | grep .";
+
+/// The same by banger's own command, where it came without a package.
+fn purge_without(lab: &Lab) -> Result<()> {
+    // No document, so that no guest boots for this.
+    lab.owner("rm -f ~/.config/banger/{vms,images}/*")?;
+    lab.root(&format!("/payload/{INSTALL} --from /payload"))?;
+    lab.owner("banger get vms && [ -s /var/lib/banger/banger.db ]")?;
+    let unasked = lab.host.exec(
+        User::Root,
+        "/payload/banger system uninstall --purge < /dev/null",
+    )?;
+    ensure!(unasked.status != 0, "nobody was asked: {unasked:?}");
+    lab.root("[ -s /var/lib/banger/banger.db ] && systemctl is-active bangerd.service")?;
+    lab.root("/payload/banger system uninstall --purge --yes")?;
+    lab.root(NOTHING)?;
+    lab.owner("[ -d ~/.config/banger/vms ]")?;
     Ok(())
 }

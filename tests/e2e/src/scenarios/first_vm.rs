@@ -25,6 +25,15 @@ pub(super) fn dropped_file(lab: &mut Lab) -> Result<()> {
         mib > 1_800,
         "the root file system has {mib} MiB of a 2 GiB disk"
     );
+    // Firecracker writes its metrics once a minute, or when it is asked to.
+    let uid = lab.field("debian", ".metadata.uid")?;
+    lab.owner(&format!(
+        "at=/run/banger/vms/{} && curl -sSf --unix-socket $at/fc.sock -X PUT \
+         http://localhost/actions -H 'Content-Type: application/json' \
+         -d '{{\"action_type\":\"FlushMetrics\"}}' && \
+         jq -es 'length > 0 and all(has(\"utc_timestamp_ms\"))' $at/metrics",
+        uid.trim()
+    ))?;
     let diff = lab.ask("banger diff")?;
     ensure!(
         diff.status == 0,

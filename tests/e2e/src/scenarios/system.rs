@@ -22,7 +22,9 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
     lab.root("banger system restart")?;
     promises::hold(lab)?;
     same(lab)?;
-    // An update is an installation over the present one.
+    // An update is an installation over the present one. All have the same
+    // programs: a damaged one is the other version.
+    lab.root("cp /bin/true /usr/lib/banger/banger-agent")?;
     lab.root(INSTALL)?;
     promises::hold(lab)?;
     same(lab)?;
@@ -37,6 +39,77 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
         "journalctl -u banger-helper VM={} OP=start-vmm -o cat | grep -q changed",
         uid.trim()
     ))?;
+    again(lab)?;
+    failing(lab)?;
+    lab.ready("web")?;
+    same(lab)
+}
+
+const DAEMON: &str = "systemctl show --property MainPID --value bangerd.service";
+
+/// An installation that finds nothing to do restarts nothing.
+fn again(lab: &Lab) -> Result<()> {
+    let before = lab.root(DAEMON)?;
+    let said = lab.root(INSTALL)?;
+    ensure!(said.contains("no change"), "it says {said}");
+    ensure!(lab.root(DAEMON)? == before, "the daemon was restarted");
+
+    let status = lab.ask("banger system status")?;
+    let doctor = lab.ask("banger doctor")?;
+    ensure!(
+        status.status == doctor.status,
+        "{status:?} beside {doctor:?}"
+    );
+    let running =
+        lab.root("systemctl list-units --plain --no-legend --state=active 'banger-vm-*' | wc -l")?;
+    for (fact, value) in [("owner", "owner"), ("running VMMs", running.trim())] {
+        let told = |line: &str| line.starts_with(fact) && line.trim_end().ends_with(value);
+        ensure!(
+            status.stdout.lines().any(told),
+            "no {fact} {value}: {status:?}"
+        );
+    }
+    Ok(())
+}
+
+/// One that fails puts all back, and what ran runs.
+fn failing(lab: &Lab) -> Result<()> {
+    let state = || {
+        lab.root(
+            "at='/usr/lib/banger /usr/bin/banger /etc/banger /etc/systemd/system \
+             /etc/udev/rules.d /etc/modules-load.d /var/lib/banger-helper/jail'; \
+             find $at -maxdepth 2 -printf '%p %l %m %u\\n' | sort; \
+             find $at -maxdepth 2 -type f | sort | xargs sha256sum; \
+             systemctl is-enabled bangerd.socket bangerd banger-helper.socket; \
+             systemctl is-active bangerd.socket bangerd banger-helper.socket",
+        )
+    };
+    let from = "mkdir -p /root/other && cp /payload/{banger,bangerd,banger-helper,banger-agent} \
+                /root/other && cp /bin/true /root/other/banger-agent";
+    let install = INSTALL.replace("--from /payload", "--from /root/other");
+    // A file that can't be written, the last one; and a daemon that doesn't start.
+    for (fault, mend) in [
+        (
+            "rm /etc/modules-load.d/banger.conf && mkdir -p /etc/modules-load.d/banger.conf/x",
+            "rm -r /etc/modules-load.d/banger.conf",
+        ),
+        ("cp /bin/false /root/other/bangerd", "rm -r /root/other"),
+    ] {
+        lab.root(&format!("{from} && {fault}"))?;
+        let before = (state()?, lab.owner("banger get vms -o name")?);
+        let failed = lab.host.exec(crate::User::Root, &install)?;
+        ensure!(
+            failed.status != 0 && failed.stderr.contains("everything is as it was before"),
+            "after `{fault}`: {failed:?}"
+        );
+        let after = (state()?, lab.owner("banger get vms -o name")?);
+        ensure!(
+            after == before,
+            "after `{fault}`: {after:?}, not {before:?}"
+        );
+        lab.root(mend)?;
+    }
+    lab.root(INSTALL)?;
     Ok(())
 }
 
@@ -144,6 +217,13 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
          /etc/systemd/system/{banger.slice,bangerd.*,banger-helper.*} /etc/udev/rules.d/*banger* \
          2>/dev/null | grep .",
     )?;
+    let status = lab
+        .host
+        .exec(crate::User::Root, "/payload/banger system status")?;
+    ensure!(
+        status.status == 1 && status.stderr.contains("isn't installed"),
+        "the status of a host without banger: {status:?}"
+    );
     // The VM is where it was: its disk, its name, its uid.
     lab.root(INSTALL)?;
     lab.ready("web")?;
