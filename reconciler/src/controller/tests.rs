@@ -29,6 +29,7 @@ use crate::wire::response::Code;
 
 mod deletion;
 mod disk;
+mod missing;
 mod network;
 mod requests;
 mod trash;
