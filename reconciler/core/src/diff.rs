@@ -156,7 +156,17 @@ fn vm_entry(
             })
             .collect()
     };
+    entry.waits_for = waits_for(vm, plan);
+    let lost = lost(vm, plan);
+    if entry.fields.is_empty() && !lost.is_empty() {
+        entry.change = Change::Repair;
+        entry.effect = gravest(&lost);
+        entry.fields = lost;
+        return Some(entry);
+    }
+    entry.fields.extend(lost);
     if entry.fields.is_empty() {
+        entry.waits_for = None;
         let action = action?;
         entry.change = if vm.applied.is_none() {
             Change::Create
@@ -167,14 +177,23 @@ fn vm_entry(
         return Some(entry);
     }
     entry.change = Change::Modify;
-    entry.effect = entry
-        .fields
-        .iter()
-        .map(|field| field.effect)
-        .max()
-        .unwrap_or(Effect::Live);
-    entry.waits_for = waits_for(vm, plan);
+    entry.effect = gravest(&entry.fields);
     Some(entry)
+}
+
+fn gravest(changes: &[FieldChange]) -> Effect {
+    let effects = changes.iter().map(|change| change.effect);
+    effects.max().unwrap_or(Effect::Live)
+}
+
+/// Disks of it that are gone.
+fn lost(vm: &VmIntent, plan: &Plan) -> Vec<FieldChange> {
+    let waiting = plan.waiting.iter().filter(|waiting| waiting.uid == vm.uid);
+    let changes = waiting.filter_map(|waiting| match &waiting.why {
+        Why::DiskMissing { changes } => Some(changes),
+        _ => None,
+    });
+    changes.flatten().cloned().collect()
 }
 
 /// What a person has to say for the rest to be done.
@@ -190,7 +209,7 @@ fn waits_for(vm: &VmIntent, plan: &Plan) -> Option<String> {
             Why::RestartRequired { .. } => {
                 flags.insert("--restart");
             }
-            Why::ConfirmationRequired { changes } => {
+            Why::ConfirmationRequired { changes } | Why::DiskMissing { changes } => {
                 for change in changes {
                     flags.insert(match change.effect {
                         Effect::LosesData => "--allow-data-loss",

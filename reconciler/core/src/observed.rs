@@ -8,8 +8,9 @@ use banger_protocol::inventory::{Exit, Ipv6, Process, TapPool};
 use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, VmUid};
 
 use crate::api::virtual_machine::Port;
-use crate::intent::ImageDigest;
+use crate::intent::{ImageDigest, Intents};
 use crate::pressure::Room;
+use crate::trash::Pins;
 
 /// There, not there, or not to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,15 @@ impl<T> Presence<T> {
     /// Whether it is known not to be there.
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
+    }
+
+    /// Whether it is there; `None`: it can't be told.
+    pub const fn told(&self) -> Option<bool> {
+        match self {
+            Self::Absent => Some(false),
+            Self::Present(_) => Some(true),
+            Self::Unknown(_) => None,
+        }
     }
 
     /// Why it can't be told.
@@ -183,6 +193,24 @@ impl ObservedVm {
         }
     }
 
+    /// Whether it has a root disk, in a file or in use, which is worth nothing
+    /// without its image; `None`: it can't be told.
+    pub fn has_root(&self) -> Option<bool> {
+        let signs = [
+            self.cow_file.told(),
+            self.cow_loop.told(),
+            self.base_loop.told(),
+            self.origin.told(),
+            self.root.told(),
+            self.vmm.told(),
+        ];
+        match signs.contains(&Some(true)) {
+            true => Some(true),
+            false if signs.contains(&None) => None,
+            false => Some(false),
+        }
+    }
+
     /// The first reason why something can't be told.
     pub fn first_unknown(&self) -> Option<&str> {
         self.vmm
@@ -233,12 +261,26 @@ pub struct Observed {
     /// Imported images in the state directory.
     pub images: Presence<BTreeSet<ImageDigest>>,
     /// Images that disks in the trash lie over.
-    pub trash: Presence<BTreeSet<ImageDigest>>,
+    pub trash: Presence<Pins>,
     /// Room for the state directory.
     pub room: Presence<Room>,
 }
 
 impl Observed {
+    /// Whether a VM that these intents don't know has a root disk, and so may
+    /// need any image; `None`: it can't be told.
+    pub fn has_orphaned_roots(&self, intents: &Intents) -> Option<bool> {
+        let orphans = self.vms.iter();
+        let orphans = orphans.filter(|(uid, _)| !intents.vms.contains_key(uid));
+        let mut roots: Vec<_> = orphans.map(|(_, vm)| vm.has_root()).collect();
+        roots.push(self.elsewhere.has_root());
+        match roots.contains(&Some(true)) {
+            true => Some(true),
+            false if roots.contains(&None) => None,
+            false => Some(false),
+        }
+    }
+
     /// Whether the host could give guests IPv6.
     pub fn has_ipv6(&self) -> bool {
         self.ipv6.present().is_some_and(|far| *far != Ipv6::Off)

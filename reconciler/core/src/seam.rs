@@ -87,7 +87,8 @@ pub trait Host: Send + Sync + 'static {
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> impl Future<Output = Result<Imported, StepError>> + Send;
 
-    /// Removes an imported image that nothing needs.
+    /// Removes an imported image that nothing needs: it doesn't ask who lies
+    /// over it. One that isn't there is no error.
     fn remove_image(
         &self,
         digest: &ImageDigest,

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::api::{Body, Manifest, Name};
 use crate::intent::{ImageDigest, Intents, VmIntent};
 
+/// How long a uid is as text.
+const UID_LENGTH: usize = 36;
+
 /// An entry of the trash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trashed {
@@ -32,6 +35,8 @@ pub struct Trashed {
     pub disks: Vec<DiskRole>,
     /// What they take of the file system, bytes.
     pub taken: u64,
+    /// Why its description can't be read: then `disk` and `vm` say nothing.
+    pub unread: Option<String>,
 }
 
 impl Trashed {
@@ -47,6 +52,19 @@ impl Trashed {
         vm.image.as_ref().filter(|_| root)
     }
 
+    /// Whether a root disk lies here that may lie over any image, because
+    /// nothing says over which.
+    pub fn pins_any(&self) -> bool {
+        self.disks.contains(&DiskRole::Cow) && self.pins().is_none()
+    }
+
+    /// Why nobody can tell whether it is the VM of this name, where nobody can:
+    /// disks lie here, and its description can't be read.
+    fn doubt(&self) -> Option<(Name, &str)> {
+        let why = self.unread.as_deref().filter(|_| !self.disks.is_empty())?;
+        Some((name_in(&self.id)?, why))
+    }
+
     /// The VM that can be had back from here.
     pub fn whole(&self) -> Option<&VmIntent> {
         self.vm.as_ref().filter(|_| self.disk.is_none())
@@ -57,6 +75,8 @@ impl Trashed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {
     vms: BTreeMap<Name, VmIntent>,
+    /// By name, the entry that may be the VM's, and why that can't be told.
+    unread: BTreeMap<Name, (String, String)>,
     unknown: Option<String>,
 }
 
@@ -71,36 +91,47 @@ impl Shelf {
 
     /// What these entries may bring back: of each name what a person wants
     /// back, else the newest if its document vanished. What was deleted by
-    /// name stays, and so does what went before it.
+    /// name stays, and so does what went before it. Where the newest can't be
+    /// read, nothing is brought back and nothing new is made.
     pub fn of<'a>(
         entries: impl IntoIterator<Item = &'a Trashed>,
         wanted: &BTreeSet<String>,
         intents: &Intents,
     ) -> Self {
-        let mut newest: BTreeMap<&Name, (bool, &'a Trashed)> = BTreeMap::new();
+        let mut newest: BTreeMap<Name, (bool, &'a Trashed)> = BTreeMap::new();
         for entry in entries {
-            let Some(vm) = entry.whole() else { continue };
+            let name = match (entry.whole(), entry.doubt()) {
+                (Some(vm), _) => vm.name().clone(),
+                (None, Some((name, _))) => name,
+                (None, None) => continue,
+            };
             if intents.vms.contains_key(&entry.uid) {
                 continue;
             }
             let new = (wanted.contains(&entry.id), entry);
             let rank = |(wanted, entry): &(bool, &Trashed)| (*wanted, entry.trashed);
-            match newest.get(vm.name()) {
+            match newest.get(&name) {
                 Some(old) if rank(old) >= rank(&new) => {}
                 _ => {
-                    newest.insert(vm.name(), new);
+                    newest.insert(name, new);
                 }
             }
         }
         let vanished = |vm: &VmIntent| vm.deletion.as_ref().is_some_and(|it| !it.explicit);
-        let vms = newest.into_iter().filter_map(|(name, (wanted, entry))| {
-            let vm = entry.whole()?;
-            (wanted || vanished(vm)).then(|| (name.clone(), vm.clone()))
-        });
-        Self {
-            vms: vms.collect(),
-            unknown: None,
+        let mut shelf = Self::default();
+        for (name, (wanted, entry)) in newest {
+            match (entry.whole(), entry.doubt()) {
+                (Some(vm), _) if wanted || vanished(vm) => {
+                    shelf.vms.insert(name, vm.clone());
+                }
+                (None, Some((_, why))) => {
+                    let told = (entry.id.clone(), why.to_owned());
+                    shelf.unread.insert(name, told);
+                }
+                _ => {}
+            }
         }
+        shelf
     }
 
     /// The VM that a document of this name brings back.
@@ -108,10 +139,31 @@ impl Shelf {
         self.vms.get(name)
     }
 
+    /// The entry that may be the VM of this name, and why that can't be told.
+    pub(crate) fn unread(&self, name: &Name) -> Option<&(String, String)> {
+        self.unread.get(name)
+    }
+
     /// Why it can't be told what lies in the trash.
     pub(crate) fn why_unknown(&self) -> Option<&str> {
         self.unknown.as_deref()
     }
+}
+
+/// The name that an entry's id carries: `<uid>-<name>-<time>`, and `-<n>` after
+/// that where there were several in one second.
+fn name_in(id: &str) -> Option<Name> {
+    /// `20261128T191426Z`.
+    fn is_time(word: &str) -> bool {
+        word.len() == 16 && word.as_bytes().get(8) == Some(&b'T') && word.ends_with('Z')
+    }
+    let (_, rest) = id.split_at_checked(UID_LENGTH)?;
+    let (head, tail) = rest.strip_prefix('-')?.rsplit_once('-')?;
+    let name = match is_time(tail) {
+        true => head,
+        false => head.rsplit_once('-').filter(|(_, time)| is_time(time))?.0,
+    };
+    name.parse().ok()
 }
 
 /// A VM's document: as it was last accepted, or else what that must have said.
@@ -142,9 +194,29 @@ pub struct TrashedDocument {
     pub text: String,
 }
 
-/// The images that disks in the trash lie over.
-pub fn pinned(entries: &[Trashed]) -> BTreeSet<ImageDigest> {
-    entries.iter().filter_map(Trashed::pins).cloned().collect()
+/// The images that root disks in the trash lie over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins {
+    /// Those of which it is known.
+    pub images: BTreeSet<ImageDigest>,
+    /// The entry of a root disk that may lie over any: nothing says over which.
+    pub any: Option<String>,
+}
+
+impl Pins {
+    /// Whether a root disk lies over this image, or may.
+    pub fn may_hold(&self, digest: &ImageDigest) -> bool {
+        self.any.is_some() || self.images.contains(digest)
+    }
+}
+
+/// The images that these entries pin.
+pub fn pinned(entries: &[Trashed]) -> Pins {
+    let any = entries.iter().find(|entry| entry.pins_any());
+    Pins {
+        images: entries.iter().filter_map(Trashed::pins).cloned().collect(),
+        any: any.map(|entry| entry.id.clone()),
+    }
 }
 
 /// What has lain for `keep_ms` of running time, and isn't wanted back.

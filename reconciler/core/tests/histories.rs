@@ -9,7 +9,7 @@ use banger_core::api::virtual_machine::{
 };
 use banger_core::api::{Quantity, VirtualMachineSpec};
 use banger_core::config::VmDefaults;
-use banger_core::effect;
+use banger_core::effect::{self, FieldChange};
 use banger_core::intent::{Backoff, Deletion, Intents, PowerOverride};
 use banger_core::observed::{Guest, Instance};
 use banger_core::outcome::{self, Moment};
@@ -109,7 +109,10 @@ impl World {
                 ImageStep::Forget { uid, .. } => {
                     self.intents.images.remove(&uid);
                 }
-                ImageStep::Remove { .. } => {}
+                ImageStep::Remove { digest } => {
+                    // What failed is left to `banger gc`.
+                    let _ = self.host.do_remove_image(&digest);
+                }
             }
         }
         for action in plan.vms {
@@ -169,10 +172,39 @@ impl World {
             return;
         };
         let changes = effect::pending(vm, &intents);
-        vm.confirmations = changes
-            .iter()
-            .filter_map(effect::FieldChange::confirmation)
-            .collect();
+        let confirmed = changes.iter().filter_map(FieldChange::confirmation);
+        vm.confirmations.extend(confirmed);
+    }
+
+    /// Disks of a VM that it waits for.
+    fn missing(&self, uid: VmUid) -> Vec<FieldChange> {
+        let waiting = self.plan().waiting.into_iter();
+        let mut missing = waiting.filter_map(|waiting| match waiting.why {
+            Why::DiskMissing { changes } if waiting.uid == uid => Some(changes),
+            _ => None,
+        });
+        missing.next().unwrap_or_default()
+    }
+
+    /// The VM's row is lost, and its root disk stays where it is or is put away.
+    fn orphan(&mut self, uid: VmUid, put_away: bool) {
+        self.intents.vms.remove(&uid);
+        if !put_away {
+            return;
+        }
+        let roles = [DiskRole::Work, DiskRole::Cow, DiskRole::Base];
+        let steps = [
+            Step::KillVmm,
+            Step::RemoveVmm,
+            Step::RemoveTap,
+            Step::RemoveRoot,
+        ];
+        let loops = roles.map(|role| Step::DetachLoop { role });
+        let drop = [Step::DropDisks { purge: false }];
+        for step in steps.iter().chain(&loops).chain(&drop) {
+            // A fault that lies ahead may strike: then it stays where it is.
+            let _ = self.host.do_vm_step(&VmRef::Orphan(uid), step);
+        }
     }
 
     /// What must hold whenever everything has settled.
@@ -400,6 +432,35 @@ proptest! {
     }
 
     #[test]
+    fn no_image_goes_from_under_a_root_disk(
+        events in proptest::collection::vec((1u16..4, event()), 0..12),
+        orphans in proptest::collection::btree_map(1u16..4, any::<bool>(), 0..4),
+        settle in any::<bool>(),
+    ) {
+        let mut world = World::new(3);
+        if settle {
+            world.settle();
+        }
+        for (n, event) in events {
+            happen(&mut world, n, event);
+        }
+        world.settle();
+        for (n, put_away) in orphans {
+            world.orphan(generate::uid(n), put_away);
+        }
+        for image in world.intents.images.values_mut() {
+            image.deletion = Some(Deletion {
+                timestamp: Timestamp::UNIX_EPOCH,
+                explicit: true,
+                purge: false,
+            });
+        }
+        world.settle();
+        prop_assert!(world.intents.images.is_empty(), "no name is held for ever");
+        prop_assert!(world.host.bereft().is_empty());
+    }
+
+    #[test]
     fn what_is_deleted_leaves_nothing(
         events in proptest::collection::vec((1u16..4, event()), 0..12)
     ) {
@@ -501,4 +562,107 @@ fn the_pool_is_filled_with_the_bridge_and_only_for_vms() {
     let pool = world.host.pool();
     assert_eq!((pool.warm, pool.in_use), (2, 1));
     assert_eq!(pool.created, 3, "the one that the VM has was warm as well");
+}
+
+/// An image that no intent needs goes: what keeps the others isn't that none does.
+#[test]
+fn an_image_that_nothing_lies_over_goes_with_its_document() {
+    let mut world = World::new(1);
+    world.settle();
+    let images: Vec<_> = world.intents.images.keys().copied().collect();
+    for uid in images {
+        let image = world.intents.images.get_mut(&uid).unwrap();
+        let digest = image.imported.as_ref().unwrap().digest.clone();
+        image.deletion = Some(Deletion {
+            timestamp: Timestamp::UNIX_EPOCH,
+            explicit: true,
+            purge: false,
+        });
+        let needed = world.intents.vms.values().any(|vm| vm.needs(&digest));
+        world.settle();
+        assert_eq!(world.host.holds_image(&digest), needed);
+    }
+}
+
+/// A VM that ran, with a work disk, and is off.
+fn off_with_disks() -> (World, VmUid) {
+    let mut world = World::new(1);
+    let uid = generate::uid(1);
+    happen(&mut world, 1, Event::WorkDisk(Some(1)));
+    world.settle();
+    happen(&mut world, 1, Event::Power(PowerOverride::Stopped));
+    world.settle();
+    happen(&mut world, 1, Event::Power(PowerOverride::Started));
+    (world, uid)
+}
+
+#[test]
+fn a_disk_that_is_gone_is_not_made_anew_unless_somebody_says_so() {
+    for role in [DiskRole::Cow, DiskRole::Work] {
+        let (mut world, uid) = off_with_disks();
+        world.host.lose_disk(uid, role);
+        world.settle();
+        let here = world.host.do_observe().vm(uid).clone();
+        let file = match role {
+            DiskRole::Work => here.work_file,
+            _ => here.cow_file,
+        };
+        assert!(file.is_absent() && here.vmm.is_absent(), "nothing is made");
+        let missing = world.missing(uid);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert_eq!(missing[0].disk, Some(role));
+        let vm = world.intents.vms.get_mut(&uid).unwrap();
+        vm.confirmations.extend(missing[0].confirmation());
+        world.settle();
+        world.check();
+        assert!(world.intents.vms[&uid].confirmations.is_empty());
+        // The word was for one disk that was gone, and for no later one.
+        happen(&mut world, 1, Event::Power(PowerOverride::Stopped));
+        world.settle();
+        world.host.lose_disk(uid, role);
+        happen(&mut world, 1, Event::Power(PowerOverride::Started));
+        world.settle();
+        assert_eq!(world.missing(uid).len(), 1);
+    }
+}
+
+#[test]
+fn a_disk_that_comes_back_is_taken_as_it_is() {
+    let (mut world, uid) = off_with_disks();
+    world.host.lose_disk(uid, DiskRole::Work);
+    world.settle();
+    assert_eq!(world.missing(uid).len(), 1);
+    let vm = VmRef::Intended(Box::new(world.intents.vms[&uid].clone()));
+    let size = banger_protocol::Sectors::from_bytes(1 << 30);
+    world
+        .host
+        .do_vm_step(&vm, &Step::MakeWorkDisk { size })
+        .unwrap();
+    world.settle();
+    world.check();
+    assert_eq!(world.missing(uid), []);
+}
+
+/// The old disk went to the trash, the new one isn't made yet, and the spec is
+/// changed back: there is nothing of the old disk to wait for.
+#[test]
+fn a_replacement_that_was_cut_short_is_no_loss() {
+    let mut world = World::new(1);
+    let uid = generate::uid(1);
+    world.settle();
+    happen(&mut world, 1, Event::Image(true));
+    world.confirm(uid);
+    // It is stopped, its disk is put away, and the daemon dies.
+    world.carry_out(world.plan());
+    let vm = VmRef::Intended(Box::new(world.intents.vms[&uid].clone()));
+    let role = DiskRole::Cow;
+    world
+        .host
+        .do_vm_step(&vm, &Step::TrashDisk { role })
+        .unwrap();
+    assert!(world.host.do_observe().vm(uid).cow_file.is_absent());
+    happen(&mut world, 1, Event::Image(false));
+    world.settle();
+    world.check();
+    assert_eq!(world.missing(uid), []);
 }

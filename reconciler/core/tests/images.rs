@@ -131,6 +131,7 @@ fn trashed(uid: VmUid, vm: Option<VmIntent>) -> Trashed {
         vm,
         disks: vec![DiskRole::Cow],
         taken: 1,
+        unread: None,
     }
 }
 

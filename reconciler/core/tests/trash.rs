@@ -32,6 +32,7 @@ fn entry(n: u16, second: i64, explicit: bool) -> Trashed {
         vm: Some(vm),
         disks: vec![DiskRole::Cow],
         taken: 1,
+        unread: None,
     }
 }
 
@@ -139,7 +140,75 @@ fn roots_pin_their_image_and_work_disks_do_not() {
         ..entry(2, 20, true)
     };
     let pins = pinned(&[entry(1, 10, true), work]);
-    assert_eq!(pins, BTreeSet::from([ImageDigest(format!("{:064}", 1))]));
+    let image = |n: u16| ImageDigest(format!("{n:064}"));
+    assert_eq!(pins.images, BTreeSet::from([image(1)]));
+    assert!(pins.may_hold(&image(1)) && !pins.may_hold(&image(2)));
+}
+
+/// An orphan's, or one whose description can't be read.
+#[test]
+fn a_root_of_which_nothing_is_known_pins_every_image() {
+    let unknown = |n, disk| Trashed {
+        disks: vec![disk],
+        vm: None,
+        ..entry(n, 20, true)
+    };
+    let entries = [entry(1, 10, true), unknown(2, DiskRole::Work)];
+    let other = ImageDigest(format!("{:064}", 7));
+    assert!(!pinned(&entries).may_hold(&other));
+    let entries = [entry(1, 10, true), unknown(3, DiskRole::Cow)];
+    let pins = pinned(&entries);
+    assert!(pins.may_hold(&other));
+    assert_eq!(pins.any.as_deref(), Some("entry-3"));
+}
+
+/// `web`'s entry without a description that can be read.
+fn unread(n: u16, second: i64, suffix: &str) -> Trashed {
+    let whole = entry(n, second, false);
+    Trashed {
+        id: format!("{}-web-20261128T191426Z{suffix}", whole.uid),
+        disk: None,
+        vm: None,
+        unread: Some("trash.json: EOF".into()),
+        ..whole
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_makes_nothing_new_of_its_name() {
+    for suffix in ["", "-1"] {
+        let entries = [entry(1, 10, true), unread(2, 20, suffix)];
+        let shelf = Shelf::of(&entries, &BTreeSet::new(), &Intents::default());
+        let admission = admitted(&shelf, &Intents::default());
+        assert!(admission.intents.vm(&generate::name("web")).is_none());
+        let problem = &admission.problems[0];
+        assert!(problem.message.contains("trash.json: EOF"), "{problem:?}");
+        let remedy = problem.remedy.as_deref().unwrap();
+        assert!(remedy.contains(&entries[1].id), "{remedy}");
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_in_no_way_of_others() {
+    // Of another name; older than what is known; without a disk; of a VM that lives.
+    let mut other = unread(2, 20, "");
+    other.id = other.id.replace("-web-", "-web-shop-");
+    let empty = Trashed {
+        disks: Vec::new(),
+        ..unread(3, 30, "")
+    };
+    let entries = [unread(4, 5, ""), entry(1, 10, false), other, empty];
+    assert_eq!(web(&entries, &[]).uid, generate::uid(1));
+    assert_eq!(
+        web(&[entry(1, 10, true), unread(2, 20, "")], &["entry-1"]).uid,
+        generate::uid(1)
+    );
+    let mut intents = Intents::default();
+    let mut living = generate::vm(2, generate::spec("debian"));
+    living.metadata.name = generate::name("shop");
+    intents.vms.insert(living.uid, living);
+    let shelf = Shelf::of(&[unread(2, 20, "")], &BTreeSet::new(), &intents);
+    assert!(admitted(&shelf, &Intents::default()).problems.is_empty());
 }
 
 #[test]

@@ -10,19 +10,37 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes a small file in one step: readers see the old text or the new.
-/// It isn't synced.
+/// Writes a small file in one step: readers see the old text or the new, and
+/// so does whoever looks after a power cut. When this returns it is the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = draft(path);
+    write(&draft, bytes)?;
+    publish(&draft, path)
+}
+
+/// The same for what may be lost: after a power cut it may be old, or empty.
+pub fn hint(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = draft(path);
+    write(&draft, bytes)?;
+    std::fs::rename(draft, path)
+}
+
+/// Gives a file its name once all of it is on the disk (fsync(2), rename(2)).
+/// When this returns, a power cut doesn't take it back.
+pub fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+    File::open(draft)?.sync_all()?;
+    std::fs::rename(draft, path)?;
+    sync_parent(path)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&draft)?;
-    file.write_all(bytes)?;
-    drop(file);
-    std::fs::rename(draft, path)
+        .open(path)?;
+    file.write_all(bytes)
 }
 
 /// The name of a file that is being written: `<name>.new`.
@@ -51,6 +69,16 @@ pub fn remove_directory(path: &Path) -> io::Result<()> {
 /// Makes names in a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Makes a file's own name durable: a rename is, only once its directory is
+/// (fsync(2), "Notes").
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
 }
 
 /// Makes a sparse file of the owner's alone that is at least so long; one that

@@ -184,9 +184,10 @@ impl Host for RealHost {
         let shared = &self.shared;
         let mark = shared.handles.mark();
         let layout = shared.layout.clone();
+        let known = vms.iter().any(|vm| vm.applied.is_some());
         let (inventory, files) = tokio::join!(
             shared.helper.inventory(),
-            tokio::task::spawn_blocking(move || StateFiles::read(&layout)),
+            tokio::task::spawn_blocking(move || StateFiles::read(&layout, known)),
         );
         let inventory = inventory.map_err(|error| match error.remedy() {
             Some(remedy) => format!("{}: {remedy}", error.chain()),

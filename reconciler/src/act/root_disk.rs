@@ -40,5 +40,6 @@ pub(super) fn make(layout: &Layout, uid: VmUid, size: Sectors) -> Result<(), Ste
     files::at_least(&cow, cow_length(size))
         .and_then(|()| files::sync_directory(&directory))
         .and_then(|()| files::sync_directory(&layout.vms()))
+        .and_then(|()| files::sync_directory(layout.state()))
         .map_err(|error| failure::file("make the root disk", &cow, error))
 }

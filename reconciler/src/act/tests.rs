@@ -274,14 +274,17 @@ fn the_trash_is_listed_with_what_it_takes() {
     let entries = trash_list::list(&state.layout).unwrap();
     let told: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.disk, entry.vm.is_some(), entry.disks.clone()))
+        .map(|entry| {
+            let known = (entry.vm.is_some(), entry.unread.is_none());
+            (entry.disk, known, entry.disks.clone())
+        })
         .collect();
     assert_eq!(
         told,
         [
-            (Some(DiskRole::Cow), true, vec![DiskRole::Cow]),
-            (None, true, vec![DiskRole::Cow, DiskRole::Work]),
-            (None, false, vec![DiskRole::Cow]),
+            (Some(DiskRole::Cow), (true, true), vec![DiskRole::Cow]),
+            (None, (true, true), vec![DiskRole::Cow, DiskRole::Work]),
+            (None, (false, false), vec![DiskRole::Cow]),
         ]
     );
     // Sparse files take what was written of them, not their length.
@@ -321,9 +324,8 @@ fn disks_come_back_from_the_trash_whole_and_once() {
     assert_eq!(entries(&state).len(), 1);
 }
 
-#[test]
-fn a_vm_whose_disks_are_nowhere_does_not_get_empty_ones() {
-    let state = state();
+/// A VM that was started once.
+fn ran() -> VmRef {
     let mut ran = vm();
     ran.applied = Some(banger_core::intent::Applied {
         spec: ran.spec.clone(),
@@ -331,7 +333,64 @@ fn a_vm_whose_disks_are_nowhere_does_not_get_empty_ones() {
         image: banger_core::intent::ImageDigest("a".repeat(64)),
         restart_token: 0,
     });
-    let error = trash_list::restore(&state.layout, &VmRef::Intended(Box::new(ran))).unwrap_err();
+    VmRef::Intended(Box::new(ran))
+}
+
+/// What an entry is worth whose description a power cut emptied: its disks are
+/// there, and nobody takes them for a VM, nor for nothing.
+#[test]
+fn an_entry_with_an_empty_description_is_told_and_not_guessed() {
+    for whole in [true, false] {
+        let state = state();
+        root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+        if whole {
+            trash::all(&state.layout, &ran(), at(60)).unwrap();
+        } else {
+            trash::disk(&state.layout, &ran(), DiskRole::Cow, at(60)).unwrap();
+        }
+        let [id] = entries(&state).try_into().unwrap();
+        let description = state.layout.trash().join(&id).join("trash.json");
+        let text = std::fs::read(&description).unwrap();
+        File::create(&description).unwrap();
+
+        let [entry] = trash_list::list(&state.layout).unwrap().try_into().unwrap();
+        assert!(entry.unread.unwrap().contains("trash.json"));
+        assert_eq!((entry.uid, entry.disks), (uid(), vec![DiskRole::Cow]));
+        let error = trash_list::restore(&state.layout, &ran()).unwrap_err();
+        assert!(!error.retry && error.message.contains(&id), "{error}");
+        assert!(!state.layout.cow(uid()).exists());
+        assert_eq!(entries(&state), std::slice::from_ref(&id));
+
+        // Another VM's is as bad; the right one is good again.
+        let other = String::from_utf8(text.clone()).unwrap();
+        let other = other.replace(&uid().to_string(), &generate::uid(2).to_string());
+        std::fs::write(&description, other).unwrap();
+        assert!(trash_list::restore(&state.layout, &ran()).is_err());
+        std::fs::write(&description, text).unwrap();
+        assert_eq!(trash_list::restore(&state.layout, &ran()).is_ok(), whole);
+    }
+}
+
+/// A mended description must be found without a step in between.
+#[test]
+fn a_list_with_an_unread_entry_is_not_kept() {
+    let state = state();
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash::all(&state.layout, &ran(), at(60)).unwrap();
+    let [id] = entries(&state).try_into().unwrap();
+    let description = state.layout.trash().join(id).join("trash.json");
+    let text = std::fs::read(&description).unwrap();
+    std::fs::write(&description, "").unwrap();
+    let cache = trash_list::TrashCache::default();
+    assert!(cache.list(&state.layout).unwrap()[0].unread.is_some());
+    std::fs::write(&description, text).unwrap();
+    assert!(cache.list(&state.layout).unwrap()[0].unread.is_none());
+}
+
+#[test]
+fn a_vm_whose_disks_are_nowhere_does_not_get_empty_ones() {
+    let state = state();
+    let error = trash_list::restore(&state.layout, &ran()).unwrap_err();
     assert!(!error.retry);
     assert!(
         error.message.contains("not in the trash any more"),

@@ -1,7 +1,13 @@
 //! The trash: disks of VMs that went or whose disk was replaced, each entry a
 //! directory `<uid>-<name>-<time>` with `trash.json` beside the disks.
 //!
-//! Nothing here looks at a clock but the caller's, and nothing is emptied;
+//! ```text
+//! describe -> on the disk -> the disks move -> on the disk -> Ok
+//! ```
+//!
+//! Guarantees: at no moment, and after no power cut, do disks lie in the trash
+//! whose description isn't there whole; what answered `Ok` stays so. Nothing
+//! here looks at a clock but the caller's, and nothing is emptied;
 //! [`super::trash_list`] has the ways out.
 
 use std::io;
@@ -55,10 +61,12 @@ pub(super) fn disk(
     let place = place(layout, vm, now).map_err(failed)?;
     files::private_directory(&place).map_err(failed)?;
     describe(&place, vm, Some(role), now).map_err(failed)?;
+    files::sync_parent(&place).map_err(failed)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     std::fs::rename(&path, place.join(name)).map_err(failed)?;
-    settle(layout, &place).map_err(failed)?;
-    files::sync_directory(&layout.vm(uid)).map_err(failed)
+    files::sync_directory(&place)
+        .and_then(|()| files::sync_parent(&path))
+        .map_err(failed)
 }
 
 /// Moves all that there is of a VM into the trash, in one step; nothing where
@@ -68,7 +76,8 @@ pub(super) fn all(layout: &Layout, vm: &VmRef, now: Timestamp) -> Result<(), Ste
     let directory = layout.vm(uid);
     let failed = |error| failure::file("move to the trash", &directory, error);
     if !directory.try_exists().map_err(failed)? {
-        return Ok(());
+        // Moved before, by a daemon that may have died before that was durable.
+        return settle(layout).map_err(failed);
     }
     for passing in [layout.handles(uid), layout.leaving(uid)] {
         files::remove(&passing).map_err(failed)?;
@@ -76,8 +85,7 @@ pub(super) fn all(layout: &Layout, vm: &VmRef, now: Timestamp) -> Result<(), Ste
     describe(&directory, vm, None, now).map_err(failed)?;
     let place = place(layout, vm, now).map_err(failed)?;
     std::fs::rename(&directory, &place).map_err(failed)?;
-    settle(layout, &place).map_err(failed)?;
-    files::sync_directory(&layout.vms()).map_err(failed)
+    settle(layout).map_err(failed)
 }
 
 /// Removes all that there is of a VM.
@@ -89,6 +97,7 @@ pub(super) fn purge(layout: &Layout, uid: VmUid) -> Result<(), StepError> {
 /// A name that is free; the trash itself is made.
 fn place(layout: &Layout, vm: &VmRef, now: Timestamp) -> io::Result<PathBuf> {
     files::private_directory(&layout.trash())?;
+    files::sync_parent(&layout.trash())?;
     let name = match vm {
         VmRef::Intended(vm) => vm.name().as_str(),
         VmRef::Orphan(_) => "orphan",
@@ -121,8 +130,12 @@ fn describe(place: &Path, vm: &VmRef, disk: Option<DiskRole>, now: Timestamp) ->
     files::replace(&place.join(DESCRIPTION), &json)
 }
 
-fn settle(layout: &Layout, place: &Path) -> io::Result<()> {
-    std::fs::File::open(place.join(DESCRIPTION))?.sync_all()?;
-    files::sync_directory(place)?;
-    files::sync_directory(&layout.trash())
+/// Makes moves from the VMs' directories to the trash durable.
+fn settle(layout: &Layout) -> io::Result<()> {
+    for directory in [layout.trash(), layout.vms()] {
+        if directory.try_exists()? {
+            files::sync_directory(&directory)?;
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What lies in the trash, and the two ways out of it: back, or away.
 //!
-//! Guarantees: an entry is read from its own directory, never guessed; disks
+//! Guarantees: an entry is read from its own directory, never guessed: one
+//! whose description can't be read says so, and brings nothing back; disks
 //! come back by one rename(2), so that they are in one place at any moment; a
 //! list that was read while a step changed the trash isn't kept.
 
@@ -62,9 +63,11 @@ fn read(place: &Path, id: String, uid: VmUid) -> io::Result<Trashed> {
         }
     }
     disks.sort();
-    let told = std::fs::read(place.join(DESCRIPTION)).ok();
     // Without a description that can be read there are still the disks.
-    let told: Option<TrashEntry> = told.and_then(|json| serde_json::from_slice(&json).ok());
+    let (told, unread) = match describe(place, uid) {
+        Ok(told) => (Some(told), None),
+        Err(why) => (None, Some(why)),
+    };
     let made = || {
         let modified = place.metadata().and_then(|found| found.modified());
         let modified = modified.ok().and_then(|time| time.try_into().ok());
@@ -75,10 +78,23 @@ fn read(place: &Path, id: String, uid: VmUid) -> io::Result<Trashed> {
         uid,
         trashed: told.as_ref().map_or_else(made, |told| told.trashed),
         disk: told.as_ref().and_then(|told| told.disk),
-        vm: told.and_then(|told| told.vm).filter(|vm| vm.uid == uid),
+        vm: told.and_then(|told| told.vm),
         disks,
         taken,
+        unread,
     })
+}
+
+/// What `trash.json` says of this VM, or why that can't be told.
+fn describe(place: &Path, uid: VmUid) -> Result<TrashEntry, String> {
+    let path = place.join(DESCRIPTION);
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let json = std::fs::read(&path).map_err(|error| told(&error))?;
+    let entry: TrashEntry = serde_json::from_slice(&json).map_err(|error| told(&error))?;
+    match entry.uid == uid && entry.vm.as_ref().is_none_or(|vm| vm.uid == uid) {
+        true => Ok(entry),
+        false => Err(told(&format!("it is about another VM than {uid}"))),
+    }
 }
 
 /// Takes a VM's disks back from the newest entry that holds it as a whole.
@@ -87,30 +103,35 @@ pub(super) fn restore(layout: &Layout, vm: &VmRef) -> Result<(), StepError> {
     let uid = vm.uid();
     let directory = layout.vm(uid);
     let failed = |error| failure::file("take the disks back to", &directory, error);
-    if layout.cow(uid).exists() || layout.work(uid).exists() {
-        return Ok(());
+    for disk in [layout.cow(uid), layout.work(uid)] {
+        if disk.try_exists().map_err(failed)? {
+            return Ok(());
+        }
     }
     let entries = list(layout)?;
-    let whole = |entry: &&Trashed| entry.uid == uid && entry.disk.is_none();
-    let Some(entry) = entries.iter().rfind(whole) else {
-        let VmRef::Intended(vm) = vm else {
-            return Ok(());
-        };
-        return if vm.applied.is_none() || vm.deletion.is_some() {
-            Ok(())
-        } else {
-            Err(StepError::lasting(
-                format!(
-                    "the disks of vm `{}` are not in the trash any more",
-                    vm.name()
-                ),
-                format!(
-                    "put them into {}, or delete the VM and apply its document again to begin anew",
-                    directory.display()
-                ),
-            ))
+    let may_be = |entry: &&Trashed| match &entry.unread {
+        Some(_) => entry.uid == uid && !entry.disks.is_empty(),
+        None => entry.uid == uid && entry.disk.is_none(),
+    };
+    let Some(entry) = entries.iter().rfind(may_be) else {
+        let missing = || format!("{} are not in the trash any more", disks_of(vm));
+        return match had_disks(vm) {
+            true => Err(StepError::lasting(missing(), by_hand(&directory))),
+            false => Ok(()),
         };
     };
+    if let Some(why) = &entry.unread {
+        // It may be the VM, or one disk of it that was replaced.
+        let message = format!(
+            "it can't be told whether {} lie in the trash as {}: {why}",
+            disks_of(vm),
+            entry.id
+        );
+        return match had_disks(vm) {
+            true => Err(StepError::lasting(message, by_hand(&directory))),
+            false => Ok(()),
+        };
+    }
     files::private_directory(&layout.vms()).map_err(failed)?;
     // Logs at most: there are no disks in it.
     files::remove_directory(&directory).map_err(failed)?;
@@ -118,6 +139,28 @@ pub(super) fn restore(layout: &Layout, vm: &VmRef) -> Result<(), StepError> {
     files::sync_directory(&layout.vms()).map_err(failed)?;
     files::sync_directory(&layout.trash()).map_err(failed)?;
     files::remove(&directory.join(DESCRIPTION)).map_err(failed)
+}
+
+/// Whether it ran and is to run again: then its disks must be somewhere.
+fn had_disks(vm: &VmRef) -> bool {
+    match vm {
+        VmRef::Intended(vm) => vm.applied.is_some() && vm.deletion.is_none(),
+        VmRef::Orphan(_) => false,
+    }
+}
+
+fn disks_of(vm: &VmRef) -> String {
+    match vm {
+        VmRef::Intended(vm) => format!("the disks of vm `{}`", vm.name()),
+        VmRef::Orphan(uid) => format!("the disks of VM {uid}"),
+    }
+}
+
+fn by_hand(directory: &Path) -> String {
+    format!(
+        "put them into {}, or delete the VM and apply its document again to begin anew",
+        directory.display()
+    )
 }
 
 /// Removes an entry for good.
@@ -165,7 +208,9 @@ impl TrashCache {
         }
         let read = Arc::new(list(layout)?);
         let mut now = self.lock();
-        if now.0 == mark {
+        // What a person mends by hand must not wait for a step.
+        let whole = read.iter().all(|entry| entry.unread.is_none());
+        if now.0 == mark && whole {
             now.1 = Some(Arc::clone(&read));
         }
         Ok(read)

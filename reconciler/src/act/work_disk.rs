@@ -24,11 +24,7 @@ pub(super) async fn make(layout: &Layout, uid: VmUid, size: Sectors) -> Result<(
     files::remove(&draft).map_err(failed)?;
     files::at_least(&draft, size.bytes()).map_err(failed)?;
     format(&draft).await?;
-    std::fs::File::open(&draft)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| std::fs::rename(&draft, &path))
-        .and_then(|()| files::sync_directory(&layout.vm(uid)))
-        .map_err(failed)
+    files::publish(&draft, &path).map_err(failed)
 }
 
 /// The program that makes an empty ext4 of a file.

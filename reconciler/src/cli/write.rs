@@ -5,12 +5,13 @@
 //! the path is a symbolic link, that happens at its target, so that a dotfile
 //! manager's tree stays one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Exit, Failure, documents};
+use crate::act::files::sync_parent;
 
 /// A file as it was read and as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,14 +176,6 @@ impl Undo {
                     Failure::new(Exit::Internal, what).because(&error)
                 }),
         }
-    }
-}
-
-/// A rename is only durable once its directory is (fsync(2), "Notes").
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use banger_core::api::{Kind, Name};
 use banger_core::effect::{self, Effect, FieldChange};
+use banger_core::plan::Why;
 use banger_core::seam::Host;
+use banger_protocol::VmUid;
 
 use super::ask::{Confirm, Refusal, event};
 use super::run::Controller;
@@ -15,6 +17,7 @@ impl<H: Host> Controller<H> {
         let vm = self.live_vm(name).await?;
         let intents = self.ledger.state().await.intents;
         let mut changes = effect::effective(&vm, &intents).held;
+        changes.extend(self.lost_disks(vm.uid));
         if confirm.replace_root {
             changes.extend(effect::image_update(&vm, &intents));
         }
@@ -51,5 +54,15 @@ impl<H: Host> Controller<H> {
             })
             .await?;
         Ok(())
+    }
+
+    /// Disks of a VM that the last pass found missing.
+    fn lost_disks(&self, uid: VmUid) -> Vec<FieldChange> {
+        let waiting = self.last.iter().flat_map(|last| &last.plan.waiting);
+        let changes = waiting.filter_map(|waiting| match &waiting.why {
+            Why::DiskMissing { changes } if waiting.uid == uid => Some(changes),
+            _ => None,
+        });
+        changes.flatten().cloned().collect()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use banger_core::intent::Intents;
 use banger_core::observed::Observed;
-use banger_core::plan::{Clock, Plan, Why, plan};
+use banger_core::plan::{Clock, ImageStep, Plan, Why, plan};
 use banger_core::seam::Host;
 use banger_protocol::VmUid;
 
@@ -41,7 +41,14 @@ impl<H: Host> Controller<H> {
         busy.extend(intents.vms.keys().filter(unseen));
         self.heartbeat.stamp();
         self.tell_adoption(&intents, &observed).await;
-        let plan = plan(&intents, &observed, self.moment());
+        let mut plan = plan(&intents, &observed, self.moment());
+        // A VM that was forgotten while the host was looked at isn't told from
+        // one that nobody ever knew: whether its image may go is seen next time.
+        let forgotten = |uid: &VmUid| !intents.vms.contains_key(uid);
+        if before.vms.keys().any(forgotten) {
+            let imports = |step: &ImageStep| matches!(step, ImageStep::Import { .. });
+            plan.images.retain(imports);
+        }
         let network = self.act(&plan, &intents, &observed, &busy).await;
         let pool = self.warm_up(&plan);
         self.heartbeat.stamp();

@@ -30,6 +30,7 @@ use crate::wire::response::Code;
 mod bad_files;
 mod deletion;
 mod disk;
+mod missing;
 mod network;
 mod requests;
 mod trash;

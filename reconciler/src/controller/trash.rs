@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banger_core::api::{Kind, Name};
+use banger_core::inventory;
 use banger_core::seam::{Host, StepError};
 use banger_core::trash::{self, Shelf, Trashed};
 
@@ -177,6 +178,12 @@ impl<H: Host> Controller<H> {
         let entry = entries.iter().find(|entry| entry.id == id);
         let entry = entry.ok_or_else(|| no_entry(id))?;
         refuse_going(&self.going(), id)?;
+        if let Some(why) = &entry.unread {
+            return Err(Refusal::conflict(
+                format!("it can't be told which VM {id} holds: {why}"),
+                "put that file in order, then try again",
+            ));
+        }
         let Some(vm) = entry.whole() else {
             return Err(Refusal::conflict(
                 format!("{id} holds a disk that was replaced, not a VM"),
@@ -258,11 +265,13 @@ impl<H: Host> Emptying<H> {
             let Some(image) = entry.pins().filter(|_| self.images) else {
                 continue;
             };
-            let entries = self.host.trash().await?;
-            let others = entries.iter().filter(|other| other.id != entry.id);
-            let pinned = others.filter_map(Trashed::pins).any(|it| it == image);
-            if !pinned && !self.ledger.state().await.intents.needs(image) {
-                self.host.remove_image(image).await?;
+            // The host first: what goes to the trash meanwhile has an intent until then.
+            let holdings = self.host.holdings().await;
+            let intents = self.ledger.state().await.intents;
+            match inventory::reason_to_stay(image, &intents, &BTreeSet::new(), &holdings) {
+                None => self.host.remove_image(image).await?,
+                // `banger gc` says it too, and removes it once nothing needs it.
+                Some(why) => tracing::info!(image = %image.0, "an image stays: {why}"),
             }
         }
         Ok(())
@@ -292,6 +301,7 @@ pub(super) fn items(
             trashed: entry.trashed,
             expires_in_seconds: keep_ms.saturating_sub(lain) / 1000,
             document: entry.whole().map(trash::document),
+            unread: entry.unread.clone(),
         }
     });
     Ok(items.collect())

@@ -96,7 +96,7 @@ impl OwnerKey {
             ));
         }
         let public = self.private.with_extension("pub");
-        std::fs::rename(&draft_public, public).map_err(file)?;
-        std::fs::rename(&draft, &self.private).map_err(file)
+        files::publish(&draft_public, &public).map_err(file)?;
+        files::publish(&draft, &self.private).map_err(file)
     }
 }

@@ -43,12 +43,23 @@ pub struct StateFiles {
 }
 
 impl StateFiles {
-    /// Reads the directory. Blocks.
-    pub fn read(layout: &Layout) -> Self {
+    /// Reads the directory. Blocks. Where VMs are `known` to have had disks
+    /// there, one without their directory isn't empty: it is another one, such
+    /// as a mount point with nothing mounted.
+    pub fn read(layout: &Layout, known: bool) -> Self {
         let vms = layout.vms();
         let images = layout.images();
+        let there = match vms.try_exists() {
+            Ok(false) if known => Err(format!(
+                "{} is gone, and VMs had their disks there: mount its file system, or make the \
+                 directory",
+                vms.display()
+            )),
+            // Reading it tells more.
+            Ok(_) | Err(_) => Ok(()),
+        };
         Self {
-            vms: names(&vms).map(|names| {
+            vms: there.and_then(|()| names(&vms)).map(|names| {
                 let uids = names.iter().filter_map(|name| name.parse().ok());
                 uids.map(|uid| (uid, vm(layout, uid))).collect()
             }),

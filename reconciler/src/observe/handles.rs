@@ -169,7 +169,7 @@ impl HandleCache {
 /// A few hundred bytes, not synced: it is a hint. A VM whose directory is gone gets none.
 fn write(layout: &Layout, uid: VmUid, handles: &Handles) {
     if let Ok(json) = serde_json::to_vec_pretty(&handles.status(uid))
-        && let Err(error) = files::replace(&layout.handles(uid), &json)
+        && let Err(error) = files::hint(&layout.handles(uid), &json)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::debug!(vm = %uid, %error, "handles.json could not be written");

@@ -288,9 +288,12 @@ fn a_vm_that_only_its_directory_knows_is_seen() {
 fn files_are_read_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path(), directory.path());
-    let empty = StateFiles::read(&layout);
+    let empty = StateFiles::read(&layout, false);
     assert_eq!(empty.vms, Ok(BTreeMap::new()));
     assert_eq!(empty.images, Ok(BTreeMap::new()));
+    // Where VMs had disks, no directory is not an empty one.
+    let why = StateFiles::read(&layout, true).vms.unwrap_err();
+    assert!(why.contains("mount its file system"), "{why}");
 
     let uid = generate::uid(1);
     std::fs::create_dir_all(layout.vm(uid)).unwrap();
@@ -302,7 +305,7 @@ fn files_are_read_as_they_are() {
     std::fs::create_dir_all(layout.images().join(".removing-x")).unwrap();
     std::fs::write(&image, "ext4").unwrap();
 
-    let read = StateFiles::read(&layout);
+    let read = StateFiles::read(&layout, false);
     let vms = read.vms.unwrap();
     assert_eq!(vms.keys().collect::<Vec<_>>(), [&uid]);
     assert_eq!(vms[&uid].cow.present().unwrap().length, 4);

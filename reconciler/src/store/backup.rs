@@ -10,7 +10,7 @@
 //! somebody named; what is restored has been checked and read first; the
 //! database that a restore replaces is kept beside it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::lock::Lock;
 use super::{OpenError, migration, open};
+use crate::act::files;
 
 /// The database's name in a state directory.
 pub(super) const DATABASE: &str = "banger.db";
@@ -116,9 +117,7 @@ pub fn restore(state_dir: &Path, from: &Path) -> Result<Checked, BackupError> {
     remove(&draft).map_err(io)?;
     copy(&reader(from)?, &draft)?;
     set_aside(&place).map_err(io)?;
-    fs::rename(&draft, &place)
-        .and_then(|()| File::open(state_dir)?.sync_all())
-        .map_err(io)?;
+    files::publish(&draft, &place).map_err(io)?;
     Ok(found)
 }
 
@@ -215,13 +214,7 @@ fn copy(source: &Connection, to: &Path) -> Result<(), BackupError> {
         path: to.to_owned(),
         source,
     });
-    let named = copied.and_then(|()| {
-        File::open(&draft)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&draft, to))
-            .and_then(|()| File::open(parent(to))?.sync_all())
-            .map_err(io)
-    });
+    let named = copied.and_then(|()| files::publish(&draft, to).map_err(io));
     if named.is_err() {
         // What can't be used isn't left lying about.
         let _ = remove(&draft);
@@ -274,13 +267,6 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Whether a migration is due on a database that holds something.

@@ -124,12 +124,28 @@ fn sound(path: &Path, check: String) -> Result<(), OpenError> {
 /// beside it, it is one that lost everything.
 fn refuse_emptied(path: &Path) -> Result<(), OpenError> {
     let is_emptied = path.metadata().is_ok_and(|found| found.len() == 0);
-    let vms = path.with_file_name("vms");
-    let holds_vms = || std::fs::read_dir(vms).is_ok_and(|mut found| found.next().is_some());
-    if is_emptied && holds_vms() {
-        return sound(path, "it is empty, but there are disks of VMs".into());
+    if !is_emptied {
+        return Ok(());
     }
-    Ok(())
+    let vms = path.with_file_name("vms");
+    match holds_any(&vms) {
+        Ok(false) => Ok(()),
+        Ok(true) => sound(path, "it is empty, but there are disks of VMs".into()),
+        Err(error) => {
+            let vms = vms.display();
+            let detail = format!("it is empty, and {vms} can't be read for disks: {error}");
+            sound(path, detail)
+        }
+    }
+}
+
+/// Whether anything lies in a directory; nothing does in one that isn't there.
+fn holds_any(directory: &Path) -> io::Result<bool> {
+    match std::fs::read_dir(directory) {
+        Ok(mut found) => found.next().transpose().map(|first| first.is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// SQLite opens what it may not write for reading, tells so at the first write,

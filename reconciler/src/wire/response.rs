@@ -132,7 +132,11 @@ pub struct TrashItem {
     pub expires_in_seconds: u64,
     /// The VM's document, where the VM can be had back.
     pub document: Option<TrashedDocument>,
+    /// Why its description can't be read; then nothing else is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
+
 /// What a collection did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -115,6 +115,12 @@ impl Case {
                     image: None,
                 };
                 trial.must_not(one, &attach).await?;
+                // Whoever removes an image takes it from under its disks.
+                let gone = Step::AttachLoop {
+                    role: DiskRole::Base,
+                    image: Some(ImageDigest("0".repeat(64))),
+                };
+                trial.must_not(one, &gone).await?;
                 let size = trial.bench.size;
                 trial.must_not(one, &Step::EnsureRoot { size }).await?;
                 let start = Step::StartVmm {

@@ -315,6 +315,32 @@ impl FakeHost {
             .unwrap_or_default()
     }
 
+    /// Somebody removes the file of a VM's disk, which no loop device lies over.
+    pub fn lose_disk(&self, uid: VmUid, role: DiskRole) {
+        if let Some(vm) = self.state().vms.get_mut(&uid) {
+            vm.lose(role);
+        }
+        self.changed.notify_one();
+    }
+
+    /// VMs with a root disk, in its place or in the trash, whose image is gone
+    /// from under it.
+    pub fn bereft(&self) -> Vec<VmUid> {
+        let state = self.state();
+        let gone = |vm: &FakeVm| vm.lies_over().any(|image| !state.images.contains(image));
+        let vms = state.vms.iter().filter(|(_, vm)| gone(vm));
+        vms.map(|(uid, _)| *uid).collect()
+    }
+
+    /// Makes the descriptions of all that lies in the trash unreadable.
+    pub fn spoil_trash(&self) {
+        let mut state = self.state();
+        for entry in state.vms.values_mut().flat_map(|vm| &mut vm.trash) {
+            (entry.disk, entry.vm) = (None, None);
+            entry.unread = Some("injected: trash.json is empty".into());
+        }
+    }
+
     /// Whether an image is imported.
     pub fn holds_image(&self, digest: &ImageDigest) -> bool {
         self.state().images.contains(digest)
@@ -336,6 +362,13 @@ impl FakeHost {
             let writes = matches!(step, Step::MakeRootDisk { .. } | Step::MakeWorkDisk { .. });
             if writes && state.disk_full {
                 return Err(no_space(&step.describe()));
+            }
+            if let Step::AttachLoop {
+                image: Some(image), ..
+            } = step
+                && !state.images.contains(image)
+            {
+                return Err(StepError::transient("ENOENT: the image isn't there"));
             }
             let State {
                 vms,
@@ -415,10 +448,7 @@ impl FakeHost {
 
     fn remove_image_call(&self, digest: &ImageDigest) -> Result<Result<(), StepError>, Trouble> {
         self.call("removing an image", |state| {
-            let over = |vm: &FakeVm| vm.lies_over() == Some(digest);
-            if state.vms.values().any(over) {
-                return Err(StepError::transient("EBUSY: a loop device holds the image"));
-            }
+            // As rm(1) does: whoever lies over it isn't asked.
             state.images.remove(digest);
             Ok(())
         })

@@ -3,10 +3,11 @@
 
 mod inventory;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use banger_core::api::virtual_machine::Port;
-use banger_core::intent::ImageDigest;
+use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};
 use banger_core::plan::Step;
 use banger_core::seam::{StepError, VmRef};
@@ -43,6 +44,8 @@ pub(crate) struct FakeVm {
     pub(crate) trashed: Vec<DiskRole>,
     /// What lies there now.
     pub(crate) trash: Vec<Trashed>,
+    /// The images that root disks lie over there, by entry.
+    trash_over: BTreeMap<String, ImageDigest>,
     /// The disks of the newest entry that holds the VM as a whole.
     shelf: Option<Disks>,
 }
@@ -99,9 +102,20 @@ impl FakeVm {
             && self.root.is_none()
     }
 
-    /// The image that a loop device of it lies over.
-    pub(crate) fn lies_over(&self) -> Option<&ImageDigest> {
-        self.base.as_ref().map(|(_, image)| image)
+    /// The images that its root disks lie over, in their place and in the
+    /// trash: without them they are worth nothing.
+    pub(crate) fn lies_over(&self) -> impl Iterator<Item = &ImageDigest> {
+        let here = self.cow_file.and(self.cow_over.as_ref());
+        here.into_iter().chain(self.trash_over.values())
+    }
+
+    /// Somebody removes a disk's file, which no loop device lies over.
+    pub(crate) fn lose(&mut self, role: DiskRole) {
+        match role {
+            DiskRole::Base => {}
+            DiskRole::Cow => (self.cow_file, self.cow_over) = (None, None),
+            DiskRole::Work => self.work_file = None,
+        }
     }
 
     /// A reboot of the host: files stay, everything in the kernel goes.
@@ -113,6 +127,7 @@ impl FakeVm {
             work_file: self.work_file,
             trashed: std::mem::take(&mut self.trashed),
             trash: std::mem::take(&mut self.trash),
+            trash_over: std::mem::take(&mut self.trash_over),
             shelf: self.shelf.take(),
             ..Self::default()
         };
@@ -246,7 +261,7 @@ impl FakeVm {
                 self.root = None;
             }
             Step::DetachLoop { role } => self.detach(step, *role)?,
-            Step::RestoreDisks => self.restore(),
+            Step::RestoreDisks => self.restore(vm, step)?,
             Step::DropDisks { purge } => {
                 if self.cow.is_some() || self.work.is_some() {
                     return Err(errno(step, "EBUSY: a loop device holds a disk"));
@@ -257,7 +272,7 @@ impl FakeVm {
                 if !purge && !disks.is_empty() {
                     self.shelf = Some(Disks {
                         cow: self.cow_file,
-                        cow_over: self.cow_over.take(),
+                        cow_over: self.cow_over.clone(),
                         work: self.work_file,
                     });
                     self.put_into_trash(vm, None, disks, numbers);
@@ -268,15 +283,22 @@ impl FakeVm {
         Ok(())
     }
 
-    fn restore(&mut self) {
+    fn restore(&mut self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
         if self.cow_file.is_some() || self.work_file.is_some() {
-            return;
+            return Ok(());
         }
-        if let Some(disks) = self.shelf.take() {
-            (self.cow_file, self.cow_over, self.work_file) =
-                (disks.cow, disks.cow_over, disks.work);
-            self.trash.retain(|entry| entry.disk.is_some());
+        let Some(disks) = self.shelf.take() else {
+            let had = |vm: &VmIntent| vm.applied.is_some() && vm.deletion.is_none();
+            return match vm {
+                VmRef::Intended(vm) if had(vm) => Err(errno(step, "its disks are nowhere")),
+                _ => Ok(()),
+            };
+        };
+        (self.cow_file, self.cow_over, self.work_file) = (disks.cow, disks.cow_over, disks.work);
+        for entry in self.trash.extract_if(.., |entry| entry.disk.is_none()) {
+            self.trash_over.remove(&entry.id);
         }
+        Ok(())
     }
 
     fn put_into_trash(
@@ -287,8 +309,18 @@ impl FakeVm {
         numbers: &mut Numbers,
     ) {
         self.trashed.extend(&disks);
+        let name = match vm {
+            VmRef::Intended(vm) => vm.name().as_str(),
+            VmRef::Orphan(_) => "orphan",
+        };
+        let number = numbers.number(|_| true);
+        let id = format!("{}-{name}-19700101T000000Z-{number}", vm.uid());
+        if disks.contains(&DiskRole::Cow) {
+            let over = self.cow_over.take();
+            self.trash_over.extend(over.map(|over| (id.clone(), over)));
+        }
         self.trash.push(Trashed {
-            id: format!("{}-{}", vm.uid(), numbers.number(|_| true)),
+            id,
             uid: vm.uid(),
             trashed: Timestamp::now(),
             disk,
@@ -298,6 +330,7 @@ impl FakeVm {
             },
             disks,
             taken: 4096,
+            unread: None,
         });
     }
 
@@ -309,6 +342,7 @@ impl FakeVm {
         if self.trash.remove(at).disk.is_none() {
             self.shelf = None;
         }
+        self.trash_over.remove(id);
         true
     }
 

@@ -61,10 +61,10 @@ pub(super) fn admit(
         Some(vm) => Some(vm),
         None => match brought_back(name, shelf, rules, claims) {
             Ok(vm) => vm,
-            Err(why) => {
+            Err((why, remedy)) => {
                 admission.reject(Problem {
                     message: format!("it can't be told whether `{name}` lies in the trash: {why}"),
-                    remedy: Some("see that the state directory can be read".into()),
+                    remedy: Some(remedy),
                     ..document.problem("metadata.name")
                 });
                 return;
@@ -206,23 +206,34 @@ fn renamed(name: &Name, declared: &BTreeSet<(Kind, Name)>, intents: &Intents) ->
 }
 
 /// The VM of this name that lies in the trash and comes back, with an address
-/// that is still free.
+/// that is still free; or why that can't be told, and what to do about it.
 fn brought_back(
     name: &Name,
     shelf: &Shelf,
     rules: &Rules,
     claims: &Claims,
-) -> Result<Option<VmIntent>, String> {
+) -> Result<Option<VmIntent>, (String, String)> {
     if let Some(why) = shelf.why_unknown() {
-        return Err(why.to_owned());
+        let remedy = "see that the state directory can be read";
+        return Err((why.to_owned(), remedy.to_owned()));
+    }
+    if let Some((entry, why)) = shelf.unread(name) {
+        let remedy = format!(
+            "put that file in order, or move the entry's disks to a safe place and then \
+             `banger trash empty {entry}`"
+        );
+        return Err((why.clone(), remedy));
     }
     let Some(mut vm) = shelf.vm(name).cloned() else {
         return Ok(None);
     };
     if !claims.is_free(vm.allocation.slot) {
         // None left: it stays where it is until there is room.
-        vm.allocation = allocate(rules, claims)
-            .ok_or_else(|| format!("no address in {} is free for it", rules.subnet))?;
+        vm.allocation = allocate(rules, claims).ok_or_else(|| {
+            let why = format!("no address in {} is free for it", rules.subnet);
+            let remedy = "delete a VM, or install banger with a larger `--subnet`";
+            (why, remedy.to_owned())
+        })?;
     }
     vm.restoring = true;
     vm.started = None;

@@ -8,14 +8,13 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::{DiskRole, VmUid};
+use banger_protocol::VmUid;
 
 use super::collect::{blind, tagged};
 use super::compare::running;
 use super::holdings::{Backing, Holdings, StoredImage, known};
 use crate::intent::{ImageDigest, Intents};
 use crate::observed::Presence;
-use crate::trash::Trashed;
 
 /// Why images stay that nobody is known to need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +52,30 @@ pub(super) fn unneeded<'a>(
         }),
         _ => Ok(found),
     }
+}
+
+/// Why an image stays that somebody thinks is needed no more, as far as it can
+/// be told now; `None`: nothing needs it.
+pub fn reason_to_stay(
+    digest: &ImageDigest,
+    intents: &Intents,
+    busy: &BTreeSet<VmUid>,
+    holdings: &Holdings,
+) -> Option<String> {
+    let image = match &holdings.images {
+        Ok(images) => images.get(digest)?,
+        Err(why) => return Some(format!("the images could not be read: {why}")),
+    };
+    if intents.needs(digest) {
+        return Some("an image or a VM needs it".into());
+    }
+    if in_trash(digest, holdings) {
+        return Some("a disk in the trash may need it".into());
+    }
+    if is_open(image, holdings) {
+        return Some("a loop device may lie over it".into());
+    }
+    doubt(intents, busy, holdings).map(|(why, _)| why)
 }
 
 fn in_trash(digest: &ImageDigest, holdings: &Holdings) -> bool {
@@ -109,8 +132,7 @@ fn doubt(
         let why = format!("VM {uid}, which no intent knows, may need them");
         return Some((why, Some(remedy)));
     }
-    let over_any = |entry: &&Trashed| entry.vm.is_none() && entry.disks.contains(&DiskRole::Cow);
-    let unknown = trash.iter().find(over_any)?;
+    let unknown = trash.iter().find(|entry| entry.pins_any())?;
     let why = format!(
         "{} in the trash holds a root disk, and nothing says which image it lies over",
         unknown.id

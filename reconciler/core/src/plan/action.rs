@@ -118,6 +118,11 @@ pub enum Why {
         /// They.
         changes: Vec<FieldChange>,
     },
+    /// Disks that it had are gone. They are made anew only on a person's word.
+    DiskMissing {
+        /// What that word would do.
+        changes: Vec<FieldChange>,
+    },
     /// The file system of the state directory fills up.
     DiskPressure {
         /// What is left of it.

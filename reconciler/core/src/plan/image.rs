@@ -19,11 +19,13 @@ pub(super) fn plan(
             && !is_needed(&imported.digest, image, intents)
         {
             let digest = &imported.digest;
-            match (holds(observed, digest), is_pinned(digest, observed)) {
+            let pinned = is_pinned(digest, intents, observed);
+            match (holds(observed, digest), pinned) {
                 (Some(true), Some(false)) => steps.push(ImageStep::Remove {
                     digest: digest.clone(),
                 }),
-                // Emptying the trash takes them.
+                // Emptying the trash takes them, or `banger gc`, which says
+                // what may need them.
                 (Some(_), Some(true)) | (Some(false), _) => {}
                 // Once its row is gone, nothing says any more that the files
                 // are to go, too.
@@ -59,15 +61,22 @@ fn holds(observed: &Observed, digest: &ImageDigest) -> Option<bool> {
     }
 }
 
-/// Whether a disk in the trash lies over it; `None`: it can't be told.
-fn is_pinned(digest: &ImageDigest, observed: &Observed) -> Option<bool> {
-    match &observed.trash {
-        Presence::Present(digests) => Some(digests.contains(digest)),
+/// Whether a root disk that no intent knows lies over it, or may: in the trash,
+/// or of a VM whose row was lost. `None`: it can't be told.
+fn is_pinned(digest: &ImageDigest, intents: &Intents, observed: &Observed) -> Option<bool> {
+    let in_trash = match &observed.trash {
+        Presence::Present(pins) => Some(pins.may_hold(digest)),
         Presence::Absent => Some(false),
         Presence::Unknown(_) => None,
+    };
+    match (in_trash, observed.has_orphaned_roots(intents)) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
     }
 }
 
+/// Whether an intent needs it.
 fn is_needed(digest: &ImageDigest, going: &ImageIntent, intents: &Intents) -> bool {
     let by_vm = intents.vms.values().any(|vm| vm.needs(digest));
     let by_image = intents.images.values().any(|image| {

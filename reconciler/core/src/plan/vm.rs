@@ -10,6 +10,7 @@
 //!    +----demote (exited, host rebooted)--------+   deletion: teardown, then forget
 //! ```
 
+mod lost;
 mod pause;
 
 use banger_protocol::{DiskRole, LoopNumber, Sectors};
@@ -265,6 +266,10 @@ impl Case<'_> {
                 Effect::Restart,
                 self.removals(),
             ));
+        }
+        let lost = lost::disks(self.vm, &effective, here);
+        if !lost.is_empty() {
+            return self.wait(Why::DiskMissing { changes: lost });
         }
         if let Some(until_ms) = waiting_until(&self.vm.crash, self.clock) {
             return self.wait(Why::CrashLoopBackOff { until_ms });

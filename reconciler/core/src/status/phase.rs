@@ -75,6 +75,9 @@ fn missing(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             | Why::InsufficientMemory { message }
             | Why::RootDiskTooSmall { message } => return (Phase::Pending, message.clone()),
             Why::ObservationFailed { message } => return (Phase::Unknown, message.clone()),
+            Why::DiskMissing { changes } => {
+                return (Phase::Pending, disk::lost(view, vm, changes));
+            }
             Why::DiskPressure { left, needed } => {
                 return (Phase::Pending, disk::words(view, *left, *needed));
             }

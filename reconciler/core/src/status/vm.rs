@@ -168,6 +168,7 @@ fn reason(view: &View<'_>, vm: &VmIntent) -> Option<String> {
                 Why::ImageNotReady { .. } => "ImageNotReady",
                 Why::InsufficientMemory { .. } => "InsufficientMemory",
                 Why::RootDiskTooSmall { .. } => "RootDiskTooSmall",
+                Why::DiskMissing { .. } => "DiskMissing",
                 Why::DiskPressure { .. } => "DiskPressure",
                 Why::CrashLoopBackOff { .. } => "CrashLoopBackOff",
                 Why::BackOff { .. } if view.observed.vm(vm.uid).vmm.is_absent() => "ActionFailed",

@@ -7,6 +7,7 @@ use std::ops::{BitOr, BitOrAssign};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
+use crate::act::files::sync_parent;
 use crate::cli::{Exit, Failure};
 
 /// Whether anything had to be done.
@@ -65,6 +66,7 @@ fn put_file(path: &Path, content: &[u8], mode: u32) -> io::Result<Placed> {
         .set_permissions(Permissions::from_mode(mode))?;
     new.as_file().sync_all()?;
     new.persist(path).map_err(|error| error.error)?;
+    sync_parent(path)?;
     Ok(Placed::Changed)
 }
 

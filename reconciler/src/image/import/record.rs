@@ -148,7 +148,8 @@ pub fn load(directory: &Path) -> Result<ImportedImage, ImportError> {
 }
 
 /// Removes `<images>/<digest>`; one that isn't there is no error. It is renamed
-/// first, so that half an image never has an image's name.
+/// first, so that half an image never has an image's name. Whoever lies over it
+/// isn't asked: that is for the caller to know.
 ///
 /// # Errors
 /// A system call's.

@@ -207,3 +207,22 @@ async fn a_full_disk_fails_the_change_and_keeps_what_there_was() {
     drop(connection);
     assert_eq!(vms(dir.path()), 2);
 }
+
+#[tokio::test]
+async fn an_emptied_database_beside_disks_is_refused_untouched() {
+    let dir = populated().await;
+    let database = dir.path().join(DATABASE);
+    fs::File::create(&database).unwrap();
+    let vms = dir.path().join("vms");
+    fs::create_dir_all(vms.join(uid(1).to_string())).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("there are disks"), "{error}");
+    // What can't be read may hold disks, too: read_dir(3) answers ENOTDIR here.
+    fs::remove_dir_all(&vms).unwrap();
+    fs::write(&vms, "no directory").unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("can't be read"), "{error}");
+    assert_eq!(database.metadata().unwrap().len(), 0);
+    fs::remove_file(&vms).unwrap();
+    assert_eq!(self::vms(dir.path()), 0);
+}

@@ -25,6 +25,20 @@ pub(super) fn write_then_stop(lab: &mut Lab) -> Result<()> {
     let disks_only = left.iter().all(|line| line.starts_with("vm "));
     ensure!(disks_only, "a stopped VM still has {left:?}");
 
+    // Its disk isn't where it was: nobody makes an empty one in its place.
+    let (cow, aside) = (
+        format!("/var/lib/banger/vms/{uid}/root.cow"),
+        "/var/lib/banger/root.cow.aside",
+    );
+    lab.root(&format!("mv {cow} {aside}"))?;
+    lab.owner("banger vm start debian --wait=false")?;
+    lab.until(
+        "the missing disk is told",
+        "su owner -c 'banger describe vm debian' | grep -q 'root.cow is missing'",
+        std::time::Duration::from_secs(60),
+    )?;
+    lab.root(&format!("test ! -e {cow} && mv {aside} {cow}"))?;
+
     lab.owner("banger vm start debian")?;
     lab.ready("debian")?;
     let again = lab.guest("debian", "sha256sum < /var/written")?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::get::Format;
 use crate::cli::age::age;
 use crate::cli::context::Context;
+use crate::cli::escape::escape_line;
 use crate::cli::output::{note, print, print_raw};
 use crate::cli::size::size;
 use crate::cli::{Exit, Failure, table};
@@ -82,9 +83,10 @@ fn rows(entries: &[TrashItem], wide: bool) -> Result<(), Failure> {
                 format!("in {}", span(entry.expires_in_seconds)),
             ];
             if wide {
-                let what = match entry.disk {
-                    Some(_) => "a replaced disk",
-                    None => "the whole VM",
+                let what = match (&entry.unread, entry.disk) {
+                    (Some(_), _) => "(unknown)",
+                    (None, Some(_)) => "a replaced disk",
+                    (None, None) => "the whole VM",
                 };
                 cells.extend([what.to_owned(), entry.id.clone()]);
             }
@@ -92,7 +94,17 @@ fn rows(entries: &[TrashItem], wide: bool) -> Result<(), Failure> {
         })
         .collect();
     let (text, _) = table::table(Some(&headings), &rows, &[]);
-    print_raw(&text)
+    print_raw(&text)?;
+    for entry in entries {
+        if let Some(why) = &entry.unread {
+            note(format_args!(
+                "{}: nothing is known of it but its disks: {}",
+                entry.id,
+                escape_line(why)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The VM's name, or what there is in its place.
