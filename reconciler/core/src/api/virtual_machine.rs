@@ -16,18 +16,21 @@ use super::{Cidr, Name, Quantity};
 pub struct VirtualMachineSpec {
     /// The name of an `Image`.
     pub image: Name,
-    /// When the VM runs; default `Always`.
+    /// When the VM runs; default `Always`, or `defaults.runPolicy` of config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_policy: Option<RunPolicy>,
-    /// Processors, 1 to 32 (Firecracker's limit); default 1.
+    /// Processors, 1 to 32 (Firecracker's limit); default 1, or `defaults.vcpus` of
+    /// config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub vcpus: Option<u8>,
-    /// Memory, whole MiB, 64Mi (less doesn't boot) to 1Ti; default 512Mi.
+    /// Memory, whole MiB, 64Mi (less doesn't boot) to 1Ti; default 512Mi, or
+    /// `defaults.memory` of config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
     /// The root disk: copy-on-write over the image, replaced when the image
-    /// changes. Whole MiB, 64Mi to 2Ti; default 4Gi.
+    /// changes. Whole MiB, 64Mi to 2Ti; default 4Gi, or `defaults.rootDisk` of
+    /// config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_disk: Option<DiskSpec>,
     /// A disk mounted at `/root`; it survives replacement of the root disk.
@@ -62,10 +65,12 @@ pub struct VirtualMachineSpec {
         "additionalProperties" = {"type": "string", "pattern": "^[^\\u0000-\\u0008\\u000a-\\u001f\\u007f]*$"}
     ))]
     pub env: BTreeMap<String, String>,
-    /// When changes that need a restart are taken; default `OnNextBoot`.
+    /// When changes that need a restart are taken; default `OnNextBoot`, or
+    /// `defaults.updatePolicy` of config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<UpdatePolicy>,
-    /// How long a guest gets to stop by itself, 0 to 3600 s; default 30.
+    /// How long a guest gets to stop by itself, 0 to 3600 s; default 30, or
+    /// `defaults.terminationGracePeriodSeconds` of config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 3600))]
     pub termination_grace_period_seconds: Option<u32>,
@@ -74,7 +79,7 @@ pub struct VirtualMachineSpec {
 /// When a VM runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RunPolicy {
-    /// Always: it is started again whenever it ends.
+    /// It is started again whenever it ends.
     Always,
     /// Until it ends well: started again only after a failure.
     OnFailure,
@@ -103,7 +108,8 @@ pub struct DiskSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// Whether the guest may reach beyond the host; default true.
+    /// Whether the guest may reach beyond the host; default true, or `defaults.nat`
+    /// of config.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nat: Option<bool>,
     /// Ports of the host that lead into the guest, at most 64; a host port only
@@ -139,7 +145,7 @@ pub struct Port {
     /// Port of the guest, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
     pub guest: u16,
-    /// Default tcp.
+    /// The transport protocol.
     #[serde(default)]
     pub protocol: Protocol,
     /// The host's address to bind; default 127.0.0.1. Another one lets others
