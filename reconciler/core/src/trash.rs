@@ -55,7 +55,7 @@ impl Trashed {
     /// Whether a root disk lies here that may lie over any image, because
     /// nothing says over which.
     pub fn pins_any(&self) -> bool {
-        self.disks.contains(&DiskRole::Cow) && self.pins().is_none()
+        self.disks.contains(&DiskRole::Cow) && self.vm.is_none()
     }
 
     /// Why nobody can tell whether it is the VM of this name, where nobody can:

@@ -29,6 +29,7 @@ fn step(host: &FakeHost, vm: &VmIntent, step: &Step) {
 fn run(host: &FakeHost, n: u16) -> VmIntent {
     let mut vm = generate::vm(n, generate::spec("debian"));
     vm.image = Some(digest());
+    host.put_image(digest());
     let size = Sectors(2048);
     for each in [
         Step::MakeRootDisk { size },

@@ -341,6 +341,11 @@ impl FakeHost {
         }
     }
 
+    /// Puts an image into the store, as an import does.
+    pub fn put_image(&self, digest: ImageDigest) {
+        self.state().images.insert(digest);
+    }
+
     /// Whether an image is imported.
     pub fn holds_image(&self, digest: &ImageDigest) -> bool {
         self.state().images.contains(digest)
