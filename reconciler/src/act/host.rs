@@ -210,7 +210,8 @@ impl Host for RealHost {
         let mut observed = assemble(boot_id, &inventory, &files, &instances, vms);
         if let Ok(inventory) = &inventory {
             let seen = handles::of_inventory(inventory);
-            shared.handles.rebuild(mark, seen, &shared.layout);
+            let boot_id = &inventory.boot_id;
+            shared.handles.rebuild(mark, boot_id, seen, &shared.layout);
         }
         observed.trash = match self.trash().await {
             Ok(entries) => Presence::Present(pinned(&entries)),

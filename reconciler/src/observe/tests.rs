@@ -10,9 +10,9 @@ use banger_testkit::generate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::files::{OwnFile, StateFiles, VmFiles};
-use super::handles::{HandleCache, Handles, of_inventory};
+use super::handles::{HandleCache, Handles, Seen, of_inventory};
 use super::process::{Alive, start_time};
-use super::{Instances, assemble, handles};
+use super::{Instances, assemble};
 use crate::act::layout::Layout;
 
 const COW: OwnFile = OwnFile {
@@ -324,7 +324,7 @@ fn handles_follow_the_kernel_unless_a_step_was_faster() {
     std::fs::create_dir_all(layout.vm(vm)).unwrap();
     let cache = HandleCache::default();
 
-    cache.rebuild(cache.mark(), of_inventory(&inventory()), &layout);
+    cache.rebuild(cache.mark(), "boot", of_inventory(&inventory()), &layout);
     assert_eq!(cache.get(vm).process, Some(process()));
     assert_eq!(cache.running(), [vm]);
     let written = std::fs::read_to_string(layout.handles(vm)).unwrap();
@@ -345,23 +345,68 @@ fn handles_follow_the_kernel_unless_a_step_was_faster() {
     let mark = cache.mark();
     cache.change(&layout, vm, |handles| handles.process = None);
     cache.change(&layout, other, |handles| handles.tap = Some("bgr2".into()));
-    cache.rebuild(mark, of_inventory(&inventory()), &layout);
+    cache.rebuild(mark, "boot", of_inventory(&inventory()), &layout);
     assert_eq!(cache.get(vm).process, None);
     assert_eq!(cache.get(other).tap.as_deref(), Some("bgr2"));
 
     // One that began after it does, and what the kernel doesn't hold is gone.
-    cache.rebuild(cache.mark(), BTreeMap::new(), &layout);
+    cache.rebuild(cache.mark(), "boot", Seen::default(), &layout);
     assert_eq!(cache.get(vm), Handles::default());
     assert_eq!(cache.get(other), Handles::default());
     assert!(!layout.handles(vm).exists());
 }
 
 #[test]
-fn a_failed_section_says_nothing_about_handles() {
-    let mut inventory = inventory();
-    inventory.loops = Probe::Unknown("x".into());
-    let all: BTreeMap<VmUid, handles::Handles> = of_inventory(&inventory);
-    assert!(all[&intent().uid].loops.is_empty());
+/// The inventory with one section that could not be read, in turn.
+fn with_a_section_unread() -> [Inventory; 4] {
+    let mut all = [inventory(), inventory(), inventory(), inventory()];
+    let [vmms, taps, loops, dms] = &mut all;
+    vmms.vmms = Probe::Unknown("x".into());
+    taps.taps = Probe::Unknown("x".into());
+    loops.loops = Probe::Unknown("x".into());
+    dms.dms = Probe::Unknown("x".into());
+    all
+}
+
+fn a_failed_section_takes_no_handles_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path(), directory.path());
+    let vm = intent().uid;
+    std::fs::create_dir_all(layout.vm(vm)).unwrap();
+    let file = || std::fs::read_to_string(layout.handles(vm)).unwrap();
+    let rebuild = |cache: &HandleCache, boot: &str, inventory: &Inventory| {
+        cache.rebuild(cache.mark(), boot, of_inventory(inventory), &layout);
+    };
+    let cache = HandleCache::default();
+    rebuild(&cache, "boot", &inventory());
+    let (known, written) = (cache.get(vm), file());
+    for partial in with_a_section_unread() {
+        rebuild(&cache, "boot", &partial);
+        assert_eq!((cache.get(vm), file()), (known.clone(), written.clone()));
+
+        // A daemon that starts now knows less than the file, and leaves it.
+        let fresh = HandleCache::default();
+        rebuild(&fresh, "boot", &partial);
+        assert_ne!(fresh.get(vm), known);
+        assert_eq!(file(), written);
+        rebuild(&fresh, "boot", &inventory());
+        assert_eq!((fresh.get(vm), file()), (known.clone(), written.clone()));
+    }
+    // What the sections that could be read don't hold is gone.
+    let mut bare = inventory();
+    bare.vmms = Probe::Known(Vec::new());
+    bare.taps = Probe::Known(Vec::new());
+    bare.dms = Probe::Known(Vec::new());
+    bare.loops = Probe::Unknown("x".into());
+    rebuild(&cache, "boot", &bare);
+    let left = cache.get(vm);
+    assert_eq!((left.process, left.tap, left.root), (None, None, None));
+    assert_eq!(left.loops, known.loops);
+    // Another boot holds nothing of this one.
+    bare.boot_id = "later".into();
+    rebuild(&cache, "later", &bare);
+    assert_eq!(cache.get(vm), Handles::default());
+    assert!(!layout.handles(vm).exists());
 }
 
 #[tokio::test]
