@@ -112,8 +112,8 @@ pub trait Host: Send + Sync + 'static {
     /// it may be asked every second.
     fn room(&self) -> impl Future<Output = Presence<Room>> + Send;
 
-    /// Memory that VMs may take now, in bytes.
-    fn available_memory(&self) -> u64;
+    /// Memory that VMs may take now, in bytes; `None`: it can't be told.
+    fn available_memory(&self) -> Option<u64>;
 
     /// Resolves when something happened that calls for a pass: a VMM exited,
     /// an agent spoke.

@@ -51,7 +51,7 @@ impl World {
     fn plan(&self) -> Plan {
         let clock = Clock {
             boot_ms: self.boot_ms,
-            available_memory: 1 << 50,
+            available_memory: Some(1 << 50),
             disk: DiskState::default(),
             pool: Some(PoolTarget {
                 size: PoolSize::try_from(2).unwrap(),

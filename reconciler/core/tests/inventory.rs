@@ -287,7 +287,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
     let clock = Clock {
         pool: None,
         boot_ms: 1,
-        available_memory: 1 << 40,
+        available_memory: Some(1 << 40),
         disk: DiskState::default(),
         guest_to_guest: true,
         ipv6: true,

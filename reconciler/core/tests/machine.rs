@@ -194,7 +194,7 @@ impl World {
         let disk = self.gauge.state(DISK);
         let clock = Clock {
             boot_ms: self.boot_ms,
-            available_memory: 1 << 50,
+            available_memory: Some(1 << 50),
             pool: None,
             disk,
             guest_to_guest: true,

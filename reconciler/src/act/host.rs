@@ -332,12 +332,17 @@ impl Host for RealHost {
         self.shared.room().await
     }
 
-    /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.
-    fn available_memory(&self) -> u64 {
-        std::fs::read_to_string("/proc/meminfo")
-            .ok()
-            .and_then(|text| mem_available(&text))
-            .unwrap_or(0)
+    /// `MemAvailable` of `/proc/meminfo` (proc(5)).
+    fn available_memory(&self) -> Option<u64> {
+        let why = match std::fs::read_to_string("/proc/meminfo") {
+            Ok(text) => match mem_available(&text) {
+                Some(bytes) => return Some(bytes),
+                None => "it has no line `MemAvailable`".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("/proc/meminfo can't be read: {why}");
+        None
     }
 
     async fn changed(&self) {
@@ -379,7 +384,8 @@ pub(super) fn mem_available(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn boot_id() -> String {
+/// The host's boot id; empty where it can't be read.
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()

@@ -80,7 +80,7 @@ impl<H: Host> Controller<H> {
             available_memory: self
                 .host
                 .available_memory()
-                .saturating_sub(self.settings.memory_headroom),
+                .map(|bytes| bytes.saturating_sub(self.settings.memory_headroom)),
             pool: self.settings.pool,
             disk: self.disk_state(),
             guest_to_guest: self.settings.guest_to_guest,

@@ -293,8 +293,8 @@ impl World {
         gauge.read(&observed, &DISK);
         let clock = Clock {
             boot_ms: self.clock().now_ms(),
-            available_memory: 1 << 50,
-            pool: None,
+            available_memory: Some(1 << 50),
+            pool: Some(pool()),
             disk: gauge.state(DISK),
             guest_to_guest: true,
             ipv6: true,

@@ -46,7 +46,7 @@ struct State {
     pool: TapPool,
     pool_fails: bool,
     images: BTreeSet<ImageDigest>,
-    memory: u64,
+    memory: Option<u64>,
     room: Room,
     numbers: Numbers,
     extras: Extras,
@@ -70,7 +70,7 @@ impl Default for State {
             pool: TapPool::default(),
             pool_fails: false,
             images: BTreeSet::new(),
-            memory: 1 << 50,
+            memory: Some(1 << 50),
             room: Room {
                 free: Quantity::from_bytes(1 << 50),
                 ballast: Quantity::default(),
@@ -109,8 +109,8 @@ impl FakeHost {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the memory that VMs may take.
-    pub fn set_available_memory(&self, bytes: u64) {
+    /// Sets the memory that VMs may take; `None`: it can't be told.
+    pub fn set_available_memory(&self, bytes: Option<u64>) {
         self.state().memory = bytes;
     }
 
@@ -669,7 +669,7 @@ impl Host for FakeHost {
         self.do_room()
     }
 
-    fn available_memory(&self) -> u64 {
+    fn available_memory(&self) -> Option<u64> {
         self.state().memory
     }
 

@@ -40,7 +40,7 @@ pub(super) fn plan(
     intents: &Intents,
     observed: &Observed,
     clock: Clock,
-    memory: &mut u64,
+    memory: &mut Option<u64>,
     plan: &mut Plan,
 ) {
     let mut case = Case {
@@ -66,7 +66,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn decide(&mut self, memory: &mut u64) -> Option<VmPlan> {
+    fn decide(&mut self, memory: &mut Option<u64>) -> Option<VmPlan> {
         // Before everything that could keep it back: a write may fail any moment.
         if self.must_stand_still() {
             return self.pause();
@@ -232,7 +232,7 @@ impl Case<'_> {
     }
 
     /// Wanted running, and no VMM.
-    fn missing(&mut self, memory: &mut u64) -> Option<VmPlan> {
+    fn missing(&mut self, memory: &mut Option<u64>) -> Option<VmPlan> {
         let effective = effect::effective(self.vm, self.intents);
         self.hold(&effective);
         let wanted = Sectors::from_bytes(effective.spec.root_disk.bytes());
@@ -294,15 +294,21 @@ impl Case<'_> {
             return self.wait(why);
         }
         let needed = effective.spec.memory.bytes() + VMM_OVERHEAD;
-        if needed > *memory {
+        let Some(left) = memory.as_mut() else {
+            let message = "how much memory the host has left can't be read (see the daemon's \
+                           log): nothing is started until it can"
+                .to_owned();
+            return self.wait(Why::ObservationFailed { message });
+        };
+        if needed > *left {
             let message = format!(
                 "it needs {} and the host has {} MiB left",
                 effective.spec.memory,
-                *memory >> 20
+                *left >> 20
             );
             return self.wait(Why::InsufficientMemory { message });
         }
-        *memory -= needed;
+        *left -= needed;
         Some(self.create(&effective, image, wanted))
     }
 
