@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Body, Manifest, Name};
 use crate::intent::{ImageDigest, Intents, VmIntent};
+use crate::orphans::Orphans;
 
 /// An entry of the trash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +54,12 @@ impl Trashed {
     }
 }
 
-/// What of the trash a document that appears may bring back.
+/// What a document that appears may bring back: VMs in the trash, and those that
+/// the host holds and no intent knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {
     vms: BTreeMap<Name, VmIntent>,
+    orphans: Orphans,
     unknown: Option<String>,
 }
 
@@ -99,8 +102,19 @@ impl Shelf {
         });
         Self {
             vms: vms.collect(),
-            unknown: None,
+            ..Self::default()
         }
+    }
+
+    /// With what the host holds and no intent knows.
+    #[must_use]
+    pub fn beside(self, orphans: Orphans) -> Self {
+        Self { orphans, ..self }
+    }
+
+    /// What the host holds and no intent knows.
+    pub(crate) const fn orphans(&self) -> &Orphans {
+        &self.orphans
     }
 
     /// The VM that a document of this name brings back.
@@ -108,9 +122,11 @@ impl Shelf {
         self.vms.get(name)
     }
 
-    /// Why it can't be told what lies in the trash.
+    /// Why it can't be told what there is.
     pub(crate) fn why_unknown(&self) -> Option<&str> {
-        self.unknown.as_deref()
+        self.unknown
+            .as_deref()
+            .or_else(|| self.orphans.why_unknown())
     }
 }
 

@@ -286,7 +286,7 @@ impl World {
                 self.intents.vms.remove(&action.uid);
                 return;
             }
-            let stored = matches!(step, Step::PinImage { .. } | Step::RecordExit { .. });
+            let stored = step.is_the_stores();
             let done = if stored {
                 Ok(())
             } else {
@@ -296,11 +296,10 @@ impl World {
             if self.host.faults().has_crashed() {
                 return;
             }
-            let images = self.intents.clone();
             let vm = self.intents.vms.get_mut(&action.uid).unwrap();
             match done {
                 Ok(()) => {
-                    outcome::after_step(vm, step, &images, &moment);
+                    outcome::after_step(vm, step, &moment);
                 }
                 Err(_) => {
                     outcome::after_failure(&mut vm.error, self.boot_ms);

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, root_disk, serial_log, trash, trash_list, work_disk};
+use super::{failure, record, root_disk, serial_log, trash, trash_list, work_disk};
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
@@ -244,8 +244,13 @@ impl Host for RealHost {
         let intent = || intended(vm, step);
         match step {
             Step::MakeRootDisk { size } => {
-                let size = *size;
-                failure::blocking(move || root_disk::make(&layout, uid, size)).await
+                let (size, vm) = (*size, intent()?.clone());
+                let make = move || {
+                    root_disk::make(&layout, uid, size)?;
+                    record::write(&layout, vm, None);
+                    Ok(())
+                };
+                failure::blocking(make).await
             }
             Step::MakeWorkDisk { size } => work_disk::make(&layout, uid, *size).await,
             Step::TrashDisk { role } => {
@@ -275,7 +280,7 @@ impl Host for RealHost {
             Step::EnsureTap => shared.ensure_tap(intent()?).await,
             Step::RemoveTap => shared.remove_tap(vm).await,
             Step::StartVmm { image } => shared.start_vmm(intent()?, image).await,
-            Step::BootGuest { .. } => shared.boot_guest(intent()?).await,
+            Step::BootGuest { applied } => shared.boot_guest(intent()?, applied).await,
             Step::PublishPorts => publish_ports(shared, intent()?).await,
             Step::UpdateGuest => shared.update_guest(intent()?).await,
             Step::ShutDownGuest { grace_seconds } => {
@@ -285,15 +290,16 @@ impl Host for RealHost {
             Step::ResumeGuest => shared.resume_guest(uid).await,
             Step::KillVmm => shared.kill_vmm(uid).await,
             Step::RemoveVmm => shared.remove_vmm(uid).await,
-            Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
-                Err(StepError::lasting(
-                    format!(
-                        "{} is the store's business and reached the host",
-                        step.describe()
-                    ),
-                    "report this as a bug of banger",
-                ))
-            }
+            Step::PinImage { .. }
+            | Step::RecordStart { .. }
+            | Step::RecordExit { .. }
+            | Step::Forget => Err(StepError::lasting(
+                format!(
+                    "{} is the store's business and reached the host",
+                    step.describe()
+                ),
+                "report this as a bug of banger",
+            )),
         }
     }
 

@@ -86,6 +86,8 @@ impl<H: Host> Controller<H> {
             }
         };
         self.collecting.remove(&id);
+        // What was seen of orphans may have gone.
+        self.orphans = None;
         calls
     }
 

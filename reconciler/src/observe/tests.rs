@@ -108,6 +108,7 @@ fn state_files() -> StateFiles {
         cow: Presence::Present(COW),
         work: Presence::Absent,
         leaving: false,
+        record: None,
     };
     let rootfs = OwnFile { inode: 200, ..COW };
     StateFiles {
@@ -356,7 +357,6 @@ fn handles_follow_the_kernel_unless_a_step_was_faster() {
     assert!(!layout.handles(vm).exists());
 }
 
-#[test]
 /// The inventory with one section that could not be read, in turn.
 fn with_a_section_unread() -> [Inventory; 4] {
     let mut all = [inventory(), inventory(), inventory(), inventory()];
@@ -368,6 +368,7 @@ fn with_a_section_unread() -> [Inventory; 4] {
     all
 }
 
+#[test]
 fn a_failed_section_takes_no_handles_away() {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path(), directory.path());

@@ -73,12 +73,15 @@ fn missing(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             Why::BackOff { .. } => failed = Some(Phase::Failed),
             Why::ImageNotReady { message }
             | Why::InsufficientMemory { message }
+            | Why::OrphanInTheWay { message }
             | Why::RootDiskTooSmall { message } => return (Phase::Pending, message.clone()),
             Why::ObservationFailed { message } => return (Phase::Unknown, message.clone()),
             Why::DiskPressure { left, needed } => {
                 return (Phase::Pending, disk::words(view, *left, *needed));
             }
-            Why::RestartRequired { .. } | Why::ConfirmationRequired { .. } => {}
+            Why::RestartRequired { .. }
+            | Why::ConfirmationRequired { .. }
+            | Why::StartNotRecorded => {}
         }
     }
     let message = error(view, vm).unwrap_or_default();
