@@ -62,6 +62,8 @@ fn record_start(vm: &mut VmIntent, applied: &Applied, moment: &Moment) {
         known.follow(&vm.spec);
     }
     vm.generation = vm.generation.max(applied.generation);
+    // Or the next restart that is asked for would count as honoured.
+    vm.restart_token = vm.restart_token.max(applied.restart_token);
     // The root disk lies over it.
     vm.image = Some(applied.image.clone());
     vm.started = Some(Started {

@@ -9,6 +9,7 @@ use banger_core::intent::{Applied, ImageDigest, Intents, Started, VmIntent};
 use banger_core::inventory::{
     Holdings, InventoryReport, Leftover, Object, Scratch, State, collect, compare,
 };
+use banger_core::outcome::{self, Moment};
 use banger_core::plan::{Clock, HostStep, Step, plan};
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
@@ -388,4 +389,49 @@ fn nothing_is_made_where_an_unknown_vm_has_the_name_or_the_address() {
     host.do_vm_step(&VmRef::Orphan(orphan.uid), &Step::RemoveTap)
         .unwrap();
     assert_eq!(plan_of(&same_slot).vms.len(), 1);
+}
+
+#[test]
+fn a_start_that_is_taken_over_is_not_followed_by_what_it_was_confirmed_for() {
+    let host = host();
+    let ran = run(&host, 1);
+    let clock = Clock {
+        pool: None,
+        boot_ms: 1,
+        available_memory: Some(1 << 40),
+        disk: DiskState::default(),
+        guest_to_guest: true,
+        ipv6: true,
+    };
+    // The database is from before: it would make the disk anew that was just made.
+    let mut old = ran.clone();
+    let applied = old.applied.as_mut().unwrap();
+    applied.spec.root_disk = banger_core::api::Quantity::from_mib(64 << 10);
+    let smaller = banger_core::effect::pending(&old, &intents(&[&old]));
+    old.confirmations = smaller.iter().filter_map(|it| it.confirmation()).collect();
+    assert_eq!(old.confirmations.len(), 1, "{smaller:?}");
+    let recorded = plan(&intents(&[&old]), &host.do_observe(), clock);
+    let [action] = recorded.vms.as_slice() else {
+        panic!("{recorded:#?}");
+    };
+    let [step @ Step::RecordStart { .. }] = action.steps.as_slice() else {
+        panic!("{action:#?}");
+    };
+    let moment = Moment {
+        boot_id: host.do_observe().boot_id,
+        boot_ms: 1,
+    };
+    assert!(outcome::after_step(&mut old, step, &moment));
+    assert_eq!(old.applied, ran.applied);
+    assert!(old.confirmations.is_empty());
+    let left = plan(&intents(&[&old]), &host.do_observe(), clock);
+    assert!(left.vms.is_empty(), "{left:#?}");
+
+    // A stop that was broken off: what is to be done at the next start stays.
+    let mut stopping = ran.clone();
+    stopping.started = None;
+    stopping.restart_token = 1;
+    assert!(outcome::after_step(&mut stopping, step, &moment));
+    let goes_on = plan(&intents(&[&stopping]), &host.do_observe(), clock);
+    assert_eq!(goes_on.vms[0].reason, "a restart was asked for");
 }

@@ -42,3 +42,55 @@ pub(crate) fn read(layout: &Layout, uid: VmUid) -> io::Result<Option<VmRecord>> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use banger_protocol::inventory::Process;
+    use banger_testkit::generate;
+
+    use super::*;
+    use crate::observe::files::StateFiles;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path(), root.path().join("run"));
+        let vm = generate::vm(1, generate::spec("debian"));
+        let uid = vm.uid;
+        // Without a directory there is nowhere to write it, and no harm.
+        write(&layout, vm.clone(), None);
+        assert_eq!(read(&layout, uid).unwrap(), None);
+
+        fs::create_dir_all(layout.vm(uid)).unwrap();
+        let start = Incarnation {
+            boot_id: "boot".into(),
+            process: Process {
+                pid: 7,
+                start_time: 70,
+            },
+        };
+        write(&layout, vm.clone(), Some(start.clone()));
+        let record = read(&layout, uid).unwrap().unwrap();
+        assert_eq!((record.start, &record.vm), (Some(start), &vm));
+        let seen = || StateFiles::read(&layout).vms.unwrap()[&uid].clone();
+        assert_eq!(seen().record.unwrap().vm, vm);
+
+        let path = layout.record(uid);
+        let good = fs::read_to_string(&path).unwrap();
+        let other = generate::uid(2).to_string();
+        let long = " ".repeat(usize::try_from(LONGEST).unwrap()) + &good;
+        for bad in ["", "{}", &good.replace(&uid.to_string(), &other), &long] {
+            fs::write(&path, bad).unwrap();
+            assert_eq!(read(&layout, uid).unwrap(), None, "{bad:.40}");
+            assert_eq!(seen().record, None);
+        }
+        // What can't be read at all says nothing of the VM.
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert!(seen().cow.unknown().unwrap().contains("vm.json"));
+    }
+}

@@ -188,8 +188,9 @@ fn merge(vm: &mut VmIntent, given: &VmIntent, after: VmIntent) {
     if after.applied != given.applied {
         vm.applied = after.applied;
     }
-    // Never back: it counts what was written down anywhere.
+    // Never back: both count what was written down anywhere.
     vm.generation = vm.generation.max(after.generation);
+    vm.restart_token = vm.restart_token.max(after.restart_token);
     if after.image != given.image {
         vm.image = after.image;
     }

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::intent::{Applied, ImageDigest, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
+use banger_core::record::VmRecord;
 use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, Sectors, VmUid};
 use banger_testkit::generate;
@@ -467,4 +469,31 @@ async fn a_guest_that_runs_is_asked_again_only_once_it_may_be_paused() {
     assert_eq!(seen().await, Instance::Paused);
     assert_eq!(seen().await, Instance::Running);
     assert_eq!(seen().await, Instance::Running);
+}
+
+#[test]
+fn a_base_over_the_image_of_the_last_start_is_the_vms_own() {
+    // An old database names another image than the disk was made over.
+    let mut vm = intent();
+    vm.image = Some(ImageDigest("ef".repeat(32)));
+    vm.applied = None;
+    let mut files = state_files();
+    let unknown = look(Ok(inventory()), &files, &vm);
+    assert!(unknown.vm(vm.uid).base_loop.unknown().is_some());
+    let mut started = vm.clone();
+    started.applied = Some(Applied {
+        spec: vm.spec.clone(),
+        generation: 1,
+        image: digest(),
+        restart_token: 0,
+    });
+    let record = VmRecord {
+        start: None,
+        vm: started,
+    };
+    let own = files.vms.as_mut().unwrap().get_mut(&vm.uid).unwrap();
+    own.record = Some(Arc::new(record));
+    let seen = look(Ok(inventory()), &files, &vm);
+    assert!(seen.vm(vm.uid).base_loop.present().is_some());
+    assert_eq!(seen.vm(vm.uid).slot, Some(vm.allocation.slot));
 }

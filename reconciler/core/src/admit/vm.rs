@@ -57,7 +57,12 @@ pub(super) fn admit(
             return;
         }
     }
-    let known = known.or_else(|| taken_over(name, shelf, rules, claims));
+    let taken_over = || {
+        let vm = taken_over(name, shelf, rules, claims)?;
+        // Another document may have taken it over since the host was looked at.
+        (!admission.intents.vms.contains_key(&vm.uid)).then_some(vm)
+    };
+    let known = known.or_else(taken_over);
     let existing = match known {
         Some(vm) => Some(vm),
         None => match brought_back(name, shelf, rules, claims) {
