@@ -1,7 +1,14 @@
 //! rtnetlink: one socket per operation, links as the operations need them.
 
-use futures::TryStreamExt;
-use netlink_packet_core::Nla;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
+};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -9,9 +16,11 @@ use netlink_packet_route::link::{
 use netlink_packet_route::tc::TcHandle;
 use nix::errno::Errno;
 use rtnetlink::{Handle, LinkDelRequest, LinkGetRequest};
-use std::net::IpAddr;
 
 use crate::Failure;
+
+/// A dump that is interrupted so often is given up.
+const DUMPS: u32 = 5;
 
 /// An open rtnetlink socket; closed when dropped.
 #[derive(Debug)]
@@ -61,8 +70,10 @@ impl Drop for Netlink {
 impl Netlink {
     /// Opens a socket in the caller's network namespace.
     pub fn open() -> Result<Self, Failure> {
-        let (connection, handle, _) =
+        let (mut connection, handle, _) =
             rtnetlink::new_connection().map_err(|e| Failure::os("NETLINK_ROUTE", "socket", e))?;
+        // Only its last message tells whether a dump is whole.
+        connection.set_forward_done(true);
         Ok(Self {
             handle,
             task: tokio::spawn(connection),
@@ -71,15 +82,48 @@ impl Netlink {
 
     /// Every interface, from one dump.
     pub async fn links(&self) -> Result<Vec<Link>, Failure> {
-        let dump: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| failure("RTM_GETLINK", "every link", e))?;
-        Ok(dump.into_iter().map(Link::from).collect())
+        let every = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let dump = self.dump("RTM_GETLINK", "every link", every).await?;
+        let links = dump.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(Link::from(link)),
+            _ => None,
+        });
+        Ok(links.collect())
+    }
+
+    async fn address_messages(&self, object: &str) -> Result<Vec<AddressMessage>, Failure> {
+        let every = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let dump = self.dump("RTM_GETADDR", object, every).await?;
+        let addresses = dump.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(address) => Some(address),
+            _ => None,
+        });
+        Ok(addresses.collect())
+    }
+
+    /// A whole answer in parts: one that the kernel says was interrupted is
+    /// asked for again.
+    async fn dump(
+        &self,
+        step: &'static str,
+        object: &str,
+        question: RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+        for _ in 0..DUMPS {
+            let mut message = NetlinkMessage::from(question.clone());
+            message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+            let parts = self.handle.clone().request(message);
+            let parts = parts.map_err(|e| failure(step, object, e))?;
+            match whole(parts).await {
+                Ok(Some(dump)) => return Ok(dump),
+                Ok(None) => {}
+                Err(e) => return Err(Failure::os(step, object, e)),
+            }
+        }
+        Err(Failure::later(
+            step,
+            format!("{object}: it changed each of the {DUMPS} times that it was read"),
+        ))
     }
 
     /// One interface by name.
@@ -145,14 +189,9 @@ impl Netlink {
     /// Takes every address from an interface.
     pub async fn flush_addresses(&self, link: &Link) -> Result<(), Failure> {
         let addresses = self.handle.address();
-        let dump: Vec<_> = addresses
-            .get()
-            .set_link_index_filter(link.index)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| failure("RTM_GETADDR", &link.name, e))?;
-        for message in dump {
+        let dump = self.address_messages(&link.name).await?;
+        let own = |message: &AddressMessage| message.header.index == link.index;
+        for message in dump.into_iter().filter(own) {
             match addresses.del(message).execute().await {
                 Ok(()) => {}
                 Err(e) if errno(&e) == Some(Errno::EADDRNOTAVAIL as i32) => {}
@@ -180,16 +219,8 @@ impl Netlink {
 
     /// Every address of the host.
     pub async fn addresses(&self) -> Result<Vec<Address>, Failure> {
-        let dump: Vec<AddressMessage> = self
-            .handle
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|e| failure("RTM_GETADDR", "every address", e))?;
         let mut found = Vec::new();
-        for message in dump {
+        for message in self.address_messages("every address").await? {
             for attribute in message.attributes {
                 if let AddressAttribute::Address(ip) = attribute {
                     found.push(Address {
@@ -236,6 +267,33 @@ impl Netlink {
             }
         }
     }
+}
+
+/// The parts of a dump. `None`: what was dumped changed meanwhile, and some of it
+/// may be missing (`NLM_F_DUMP_INTR`, netlink(7)).
+async fn whole(
+    parts: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
+) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+    let (mut found, mut interrupted) = (Vec::new(), false);
+    let mut parts = pin!(parts);
+    while let Some(part) = parts.next().await {
+        let (header, payload) = part.into_parts();
+        interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
+        match payload {
+            NetlinkPayload::InnerMessage(message) => found.push(message),
+            NetlinkPayload::Done(done) if done.code == 0 => {
+                return Ok((!interrupted).then_some(found));
+            }
+            NetlinkPayload::Done(done) => {
+                return Err(io::Error::from_raw_os_error(done.code.saturating_abs()));
+            }
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::Overrun(_) => return Err(io::Error::other("the answer overran")),
+            _ => {}
+        }
+    }
+    // The socket is gone: what came so far is not all.
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 impl From<LinkMessage> for Link {
@@ -302,5 +360,62 @@ fn failure(step: &'static str, object: &str, error: rtnetlink::Error) -> Failure
     match errno(&error) {
         Some(code) => Failure::os(step, object, std::io::Error::from_raw_os_error(code)),
         None => Failure::later(step, format!("{object}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::num::NonZeroI32;
+
+    use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_MULTIPART, NetlinkHeader};
+
+    use super::*;
+
+    type Part = NetlinkMessage<RouteNetlinkMessage>;
+
+    fn part(flags: u16, payload: NetlinkPayload<RouteNetlinkMessage>) -> Part {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_MULTIPART | flags;
+        NetlinkMessage::new(header, payload)
+    }
+
+    fn link(flags: u16) -> Part {
+        let link = RouteNetlinkMessage::NewLink(LinkMessage::default());
+        part(flags, NetlinkPayload::InnerMessage(link))
+    }
+
+    fn done(flags: u16, code: i32) -> Part {
+        let mut message = DoneMessage::default();
+        message.code = code;
+        part(flags, NetlinkPayload::Done(message))
+    }
+
+    async fn read(parts: Vec<Part>) -> Result<Option<usize>, Option<i32>> {
+        let dump = whole(futures::stream::iter(parts)).await;
+        dump.map(|dump| dump.map(|all| all.len()))
+            .map_err(|error| error.raw_os_error())
+    }
+
+    #[tokio::test]
+    async fn only_a_dump_that_was_not_interrupted_is_whole() {
+        let fine = vec![link(0), link(0), done(0, 0)];
+        assert_eq!(read(fine).await, Ok(Some(2)));
+        let early = vec![link(0), link(NLM_F_DUMP_INTR), done(0, 0)];
+        assert_eq!(read(early).await, Ok(None));
+        let late = vec![link(0), done(NLM_F_DUMP_INTR, 0)];
+        assert_eq!(read(late).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_ends_early_is_an_error_and_not_a_short_list() {
+        assert_eq!(read(vec![link(0)]).await, Err(None));
+        let failed = vec![link(0), done(0, -(Errno::ENOBUFS as i32))];
+        assert_eq!(read(failed).await, Err(Some(Errno::ENOBUFS as i32)));
+        let mut refused = ErrorMessage::default();
+        refused.code = NonZeroI32::new(-(Errno::EPERM as i32));
+        let refused = vec![part(0, NetlinkPayload::Error(refused))];
+        assert_eq!(read(refused).await, Err(Some(Errno::EPERM as i32)));
     }
 }

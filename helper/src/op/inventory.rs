@@ -111,7 +111,7 @@ async fn vmms(host: &Host) -> Result<Vec<Vmm>, Failure> {
         let exit = match &process {
             Some(_) => None,
             // systemd's word where the record could not be written.
-            None => vmm::exit(host, uid).or_else(|| {
+            None => vmm::exit(host, uid)?.or_else(|| {
                 unit.filter(|u| u.active == "failed").map(|u| Exit {
                     result: u.sub,
                     status: -1,
@@ -122,7 +122,7 @@ async fn vmms(host: &Host) -> Result<Vec<Vmm>, Failure> {
             uid,
             process,
             exit,
-            jail: vmm::jail_present(host, uid),
+            jail: vmm::jail_present(host, uid)?,
         });
     }
     Ok(found)

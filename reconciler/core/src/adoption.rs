@@ -2,9 +2,11 @@
 //!
 //! A running VMM is adopted where everything that proves it fits: the helper
 //! found its process in the VM's own unit with the right executable, pid and
-//! start time; an intent knows the uid and started it in this boot; its root
-//! disk carries the VM's dm UUID; its API says that the guest runs. The others
-//! are left as they are and told.
+//! start time; an intent knows the uid; the database or the record beside its
+//! disks tells what it was started with in this boot; its root disk carries the
+//! VM's dm UUID; its API says that the guest runs. The others are told. Where
+//! no guest was started yet, the start is begun anew; what else isn't adopted is
+//! left as it is.
 
 use std::fmt;
 
@@ -62,8 +64,9 @@ pub fn adoption(intents: &Intents, observed: &Observed) -> Option<Adoption> {
             Some(intent) => {
                 let started = intent.started.as_ref();
                 let this_boot = started.is_some_and(|start| start.boot_id == observed.boot_id);
-                let unrecorded = || "its start was not recorded in this boot".to_owned();
-                doubt(vm).or_else(|| (!this_boot).then(unrecorded))
+                let known = this_boot || vm.started_with(&observed.boot_id).is_some();
+                let unrecorded = || "nothing tells what it was started with".to_owned();
+                doubt(vm).or_else(|| (!known).then(unrecorded))
             }
         };
         match why {

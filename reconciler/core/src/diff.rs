@@ -206,7 +206,7 @@ fn waits_for(vm: &VmIntent, plan: &Plan) -> Option<String> {
     let mut flags = BTreeSet::new();
     for why in whys {
         match why {
-            Why::RestartRequired { .. } => {
+            Why::RestartRequired { .. } | Why::StartNotRecorded => {
                 flags.insert("--restart");
             }
             Why::ConfirmationRequired { changes } | Why::DiskMissing { changes } => {

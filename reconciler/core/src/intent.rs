@@ -232,6 +232,31 @@ pub struct Imported {
     pub rootfs: Quantity,
 }
 
+impl Applied {
+    /// Whether both tell of the same start, apart from what changes while it runs.
+    pub fn is_same_start(&self, other: &Self) -> bool {
+        let mut other = other.clone();
+        other.follow(&self.spec);
+        let (now, told) = (&self.spec, &mut other.spec);
+        told.ssh_authorized_keys
+            .clone_from(&now.ssh_authorized_keys);
+        told.file_sync.clone_from(&now.file_sync);
+        other == *self
+    }
+
+    /// Takes over what is in force as soon as it is admitted: nothing of it is
+    /// given to the guest or to Firecracker.
+    pub fn follow(&mut self, wanted: &VmSpec) {
+        let now = &mut self.spec;
+        now.run_policy = wanted.run_policy;
+        now.update_policy = wanted.update_policy;
+        now.nat = wanted.nat;
+        now.egress.clone_from(&wanted.egress);
+        now.ports.clone_from(&wanted.ports);
+        now.termination_grace_period_seconds = wanted.termination_grace_period_seconds;
+    }
+}
+
 impl VmIntent {
     /// The name.
     pub const fn name(&self) -> &Name {

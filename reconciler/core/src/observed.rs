@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use banger_protocol::inventory::{Exit, Ipv6, Process, TapPool};
-use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, VmUid};
+use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, Slot, VmUid};
 
 use crate::api::virtual_machine::Port;
-use crate::intent::{ImageDigest, Intents};
+use crate::intent::{Applied, ImageDigest, Intents};
 use crate::pressure::Room;
+use crate::record::VmRecord;
 use crate::trash::Pins;
 
 /// There, not there, or not to be told.
@@ -127,6 +129,8 @@ pub struct ObservedVm {
     pub jail: Presence<()>,
     /// The tap, with its ifindex.
     pub tap: Presence<u32>,
+    /// The slot that the tap is named after.
+    pub slot: Option<Slot>,
     /// The loop over the image.
     pub base_loop: Presence<LoopNumber>,
     /// The loop over the copy-on-write store.
@@ -141,6 +145,8 @@ pub struct ObservedVm {
     pub cow_file: Presence<DiskFile>,
     /// `work.ext4`.
     pub work_file: Presence<DiskFile>,
+    /// What is written beside the disks, where it can be made out.
+    pub record: Option<Arc<VmRecord>>,
     /// What the agent has said.
     pub guest: Guest,
     /// The guest's IPv6 address, once its agent said that the guest has it.
@@ -157,6 +163,7 @@ impl ObservedVm {
             exit: None,
             jail: Presence::Absent,
             tap: Presence::Absent,
+            slot: None,
             base_loop: Presence::Absent,
             cow_loop: Presence::Absent,
             work_loop: Presence::Absent,
@@ -164,6 +171,7 @@ impl ObservedVm {
             root: Presence::Absent,
             cow_file: Presence::Absent,
             work_file: Presence::Absent,
+            record: None,
             guest: Guest::Silent,
             ipv6: None,
             ports: Vec::new(),
@@ -180,6 +188,7 @@ impl ObservedVm {
             exit: None,
             jail: u(why),
             tap: u(why),
+            slot: None,
             base_loop: u(why),
             cow_loop: u(why),
             work_loop: u(why),
@@ -187,6 +196,7 @@ impl ObservedVm {
             root: u(why),
             cow_file: u(why),
             work_file: u(why),
+            record: None,
             guest: Guest::Silent,
             ipv6: None,
             ports: Vec::new(),
@@ -209,6 +219,16 @@ impl ObservedVm {
             false if signs.contains(&None) => None,
             false => Some(false),
         }
+    }
+
+    /// What the VMM that runs was started with, where that is written down: its
+    /// pid, start time and boot id are those of the record.
+    pub fn started_with(&self, boot_id: &str) -> Option<&Applied> {
+        let record = self.record.as_ref()?;
+        let start = record.start.as_ref()?;
+        let process = self.vmm.present()?.process;
+        let fits = start.process == process && start.boot_id == boot_id;
+        record.vm.applied.as_ref().filter(|_| fits)
     }
 
     /// The first reason why something can't be told.

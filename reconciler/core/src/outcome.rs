@@ -2,8 +2,7 @@
 //! store keeps the result.
 
 use crate::api::virtual_machine::RunPolicy;
-use crate::effect;
-use crate::intent::{Applied, Backoff, ImageIntent, Imported, Intents, Started, VmIntent};
+use crate::intent::{Applied, Backoff, ImageIntent, Imported, Started, VmIntent};
 use crate::plan::{Ending, LONGEST_BACKOFF_MS, Step};
 
 /// When something happened.
@@ -20,19 +19,13 @@ const FIRST_BACKOFF_MS: u64 = 10_000;
 /// A VM that ran for so long starts its crash count anew.
 const STEADY_MS: u64 = 600_000;
 
-/// Takes a step that succeeded into the intent. `intents` holds the images.
+/// Takes a step that succeeded into the intent.
 /// Answers whether anything changed, which must then be saved before the next step.
-pub fn after_step(vm: &mut VmIntent, step: &Step, intents: &Intents, moment: &Moment) -> bool {
+pub fn after_step(vm: &mut VmIntent, step: &Step, moment: &Moment) -> bool {
     match step {
         Step::PinImage { image } => vm.image = Some(image.clone()),
-        Step::BootGuest { image } => {
-            let effective = effect::effective(vm, intents);
-            vm.applied = Some(Applied {
-                spec: effective.spec,
-                generation: vm.generation,
-                image: image.clone(),
-                restart_token: vm.restart_token,
-            });
+        Step::BootGuest { applied } => {
+            vm.applied = Some(Applied::clone(applied));
             // Each confirmation was for one replacement, and that is done.
             vm.confirmations.clear();
             vm.started = Some(Started {
@@ -40,6 +33,7 @@ pub fn after_step(vm: &mut VmIntent, step: &Step, intents: &Intents, moment: &Mo
                 boot_ms: moment.boot_ms,
             });
         }
+        Step::RecordStart { applied } => record_start(vm, applied, moment),
         Step::UpdateGuest => {
             if let Some(applied) = &mut vm.applied {
                 let (now, wanted) = (&mut applied.spec, &vm.spec);
@@ -53,6 +47,29 @@ pub fn after_step(vm: &mut VmIntent, step: &Step, intents: &Intents, moment: &Mo
         _ => return false,
     }
     true
+}
+
+/// A start that wasn't written down. What is known of the same start is newer
+/// than what stands beside the disks.
+fn record_start(vm: &mut VmIntent, applied: &Applied, moment: &Moment) {
+    let known = vm.applied.as_ref();
+    if !known.is_some_and(|known| known.is_same_start(applied)) {
+        vm.applied = Some(applied.clone());
+        // As after every start: what was confirmed before it is done, or out of date.
+        vm.confirmations.clear();
+    }
+    if let Some(known) = &mut vm.applied {
+        known.follow(&vm.spec);
+    }
+    vm.generation = vm.generation.max(applied.generation);
+    // Or the next restart that is asked for would count as honoured.
+    vm.restart_token = vm.restart_token.max(applied.restart_token);
+    // The root disk lies over it.
+    vm.image = Some(applied.image.clone());
+    vm.started = Some(Started {
+        boot_id: moment.boot_id.clone(),
+        boot_ms: moment.boot_ms,
+    });
 }
 
 fn record_exit(vm: &mut VmIntent, ending: Ending, moment: &Moment) {

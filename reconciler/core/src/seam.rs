@@ -62,8 +62,7 @@ impl StepError {
 /// that answered `Ok` is seen by the next `observe`. It may assume that no two
 /// steps of the same VM run at the same time.
 ///
-/// [`Step::RecordExit`], [`Step::PinImage`] and [`Step::Forget`] are about the
-/// store and never reach a host.
+/// Steps that are about the store alone ([`Step::is_the_stores`]) never reach a host.
 pub trait Host: Send + Sync + 'static {
     /// Everything that the host holds, in bulk, whatever is intended.
     /// The intents only tell which files and which agents to look for.
@@ -113,8 +112,8 @@ pub trait Host: Send + Sync + 'static {
     /// it may be asked every second.
     fn room(&self) -> impl Future<Output = Presence<Room>> + Send;
 
-    /// Memory that VMs may take now, in bytes.
-    fn available_memory(&self) -> u64;
+    /// Memory that VMs may take now, in bytes; `None`: it can't be told.
+    fn available_memory(&self) -> Option<u64>;
 
     /// Resolves when something happened that calls for a pass: a VMM exited,
     /// an agent spoke.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{Body, Manifest, Name};
 use crate::intent::{ImageDigest, Intents, VmIntent};
+use crate::orphans::Orphans;
 
 /// How long a uid is as text.
 const UID_LENGTH: usize = 36;
@@ -71,12 +72,14 @@ impl Trashed {
     }
 }
 
-/// What of the trash a document that appears may bring back.
+/// What a document that appears may bring back: VMs in the trash, and those that
+/// the host holds and no intent knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {
     vms: BTreeMap<Name, VmIntent>,
     /// By name, the entry that may be the VM's, and why that can't be told.
     unread: BTreeMap<Name, (String, String)>,
+    orphans: Orphans,
     unknown: Option<String>,
 }
 
@@ -134,6 +137,17 @@ impl Shelf {
         shelf
     }
 
+    /// With what the host holds and no intent knows.
+    #[must_use]
+    pub fn beside(self, orphans: Orphans) -> Self {
+        Self { orphans, ..self }
+    }
+
+    /// What the host holds and no intent knows.
+    pub(crate) const fn orphans(&self) -> &Orphans {
+        &self.orphans
+    }
+
     /// The VM that a document of this name brings back.
     pub(crate) fn vm(&self, name: &Name) -> Option<&VmIntent> {
         self.vms.get(name)
@@ -144,9 +158,11 @@ impl Shelf {
         self.unread.get(name)
     }
 
-    /// Why it can't be told what lies in the trash.
+    /// Why it can't be told what there is.
     pub(crate) fn why_unknown(&self) -> Option<&str> {
-        self.unknown.as_deref()
+        self.unknown
+            .as_deref()
+            .or_else(|| self.orphans.why_unknown())
     }
 }
 

@@ -51,7 +51,7 @@ impl World {
     fn plan(&self) -> Plan {
         let clock = Clock {
             boot_ms: self.boot_ms,
-            available_memory: 1 << 50,
+            available_memory: Some(1 << 50),
             disk: DiskState::default(),
             pool: Some(PoolTarget {
                 size: PoolSize::try_from(2).unwrap(),
@@ -131,18 +131,17 @@ impl World {
                 return;
             }
             let vm = self.intents.vms[&action.uid].clone();
-            let stored = matches!(step, Step::PinImage { .. } | Step::RecordExit { .. });
+            let stored = step.is_the_stores();
             let done = if stored {
                 Ok(())
             } else {
                 self.host
                     .do_vm_step(&VmRef::Intended(Box::new(vm.clone())), step)
             };
-            let images = self.intents.clone();
             let vm = self.intents.vms.get_mut(&action.uid).unwrap();
             match done {
                 Ok(()) => {
-                    outcome::after_step(vm, step, &images, &moment);
+                    outcome::after_step(vm, step, &moment);
                 }
                 Err(_) => {
                     outcome::after_failure(&mut vm.error, self.boot_ms);

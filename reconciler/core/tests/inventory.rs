@@ -9,6 +9,7 @@ use banger_core::intent::{Applied, ImageDigest, Intents, Started, VmIntent};
 use banger_core::inventory::{
     Holdings, InventoryReport, Leftover, Object, Scratch, State, collect, compare,
 };
+use banger_core::outcome::{self, Moment};
 use banger_core::plan::{Clock, HostStep, Step, plan};
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
@@ -31,6 +32,12 @@ fn run(host: &FakeHost, n: u16) -> VmIntent {
     vm.image = Some(digest());
     host.put_image(digest());
     let size = Sectors(2048);
+    let applied = Applied {
+        spec: vm.spec.clone(),
+        generation: 1,
+        image: digest(),
+        restart_token: 0,
+    };
     for each in [
         Step::MakeRootDisk { size },
         Step::AttachLoop {
@@ -44,16 +51,13 @@ fn run(host: &FakeHost, n: u16) -> VmIntent {
         Step::EnsureRoot { size },
         Step::EnsureTap,
         Step::StartVmm { image: digest() },
-        Step::BootGuest { image: digest() },
+        Step::BootGuest {
+            applied: Box::new(applied.clone()),
+        },
     ] {
         step(host, &vm, &each);
     }
-    vm.applied = Some(Applied {
-        spec: vm.spec.clone(),
-        generation: 1,
-        image: digest(),
-        restart_token: 0,
-    });
+    vm.applied = Some(applied);
     vm.started = Some(Started {
         boot_id: host.do_observe().boot_id,
         boot_ms: 1,
@@ -288,7 +292,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
     let clock = Clock {
         pool: None,
         boot_ms: 1,
-        available_memory: 1 << 40,
+        available_memory: Some(1 << 40),
         disk: DiskState::default(),
         guest_to_guest: true,
         ipv6: true,
@@ -312,21 +316,123 @@ fn a_plan_never_touches_what_no_intent_knows() {
 #[test]
 fn only_what_is_proved_is_adopted() {
     let host = host();
-    let vms: Vec<VmIntent> = (1..=4).map(|n| run(&host, n)).collect();
-    let mut known = intents(&[&vms[0], &vms[1], &vms[2]]);
-    known.vms.get_mut(&vms[1].uid).unwrap().started = None;
+    let vms: Vec<VmIntent> = (1..=14).map(|n| run(&host, n)).collect();
+    let mut known = intents(&vms.iter().collect::<Vec<_>>());
+    known.vms.remove(&vms[3].uid);
     let mut observed = host.do_observe();
+    // Neither the database nor a record tells of this start.
+    known.vms.get_mut(&vms[1].uid).unwrap().started = None;
+    observed.vms.get_mut(&vms[1].uid).unwrap().record = None;
+    // Of this one only the record tells, and of this one a record of another process.
+    known.vms.get_mut(&vms[4].uid).unwrap().started = None;
+    known.vms.get_mut(&vms[5].uid).unwrap().started = None;
+    let fifth = observed.vms[&vms[4].uid].record.clone();
+    observed.vms.get_mut(&vms[5].uid).unwrap().record = fifth;
     let third = observed.vms.get_mut(&vms[2].uid).unwrap();
     third.root = banger_core::observed::Presence::Absent;
     let adoption = adoption(&known, &observed).unwrap();
-    assert_eq!(adoption.to_string(), "adopted 1/4 running VMs");
-    assert_eq!(adoption.adopted, [vms[0].uid]);
+    assert_eq!(adoption.to_string(), "adopted 10/14 running VMs");
+    assert!(adoption.adopted.contains(&vms[0].uid) && adoption.adopted.contains(&vms[4].uid));
     let left: Vec<(VmUid, bool)> = adoption.left.iter().map(|it| (it.uid, it.orphan)).collect();
     assert_eq!(
         left,
-        [(vms[1].uid, false), (vms[2].uid, false), (vms[3].uid, true)]
+        [
+            (vms[1].uid, false),
+            (vms[2].uid, false),
+            (vms[3].uid, true),
+            (vms[5].uid, false)
+        ]
     );
     host.fail_observations(true);
     let unknown = banger_core::adoption::adoption(&known, &host.do_observe());
     assert_eq!(unknown, None, "what can't be seen isn't counted");
+}
+
+#[test]
+fn nothing_is_made_where_an_unknown_vm_has_the_name_or_the_address() {
+    let host = host();
+    let orphan = run(&host, 1);
+    let clock = Clock {
+        pool: None,
+        boot_ms: 1,
+        available_memory: Some(1 << 40),
+        disk: DiskState::default(),
+        guest_to_guest: true,
+        ipv6: true,
+    };
+    let mut same_name = generate::vm(2, generate::spec("debian"));
+    same_name.metadata = orphan.metadata.clone();
+    let mut same_slot = generate::vm(3, generate::spec("debian"));
+    same_slot.allocation = orphan.allocation.clone();
+    let mut neither = generate::vm(4, generate::spec("debian"));
+    for vm in [&mut same_name, &mut same_slot, &mut neither] {
+        vm.image = Some(digest());
+    }
+    for vm in [&same_name, &same_slot] {
+        let plan = plan(&intents(&[vm]), &host.do_observe(), clock);
+        assert!(plan.vms.is_empty(), "{plan:#?}");
+        let told = format!("{:?}", plan.waiting);
+        let remedy = format!("banger gc --orphan {}", orphan.uid);
+        assert!(
+            told.contains("OrphanInTheWay") && told.contains(&remedy),
+            "{told}"
+        );
+    }
+    let free = plan(&intents(&[&neither]), &host.do_observe(), clock);
+    assert_eq!(free.vms.len(), 1);
+
+    // Dead, it still has the address until its tap is gone, and no name.
+    host.kill_vmm(orphan.uid);
+    let plan_of = |vm| plan(&intents(&[vm]), &host.do_observe(), clock);
+    assert_eq!(plan_of(&same_name).vms.len(), 1);
+    let told = format!("{:?}", plan_of(&same_slot).waiting);
+    assert!(told.contains("`banger gc`"), "{told}");
+    host.do_vm_step(&VmRef::Orphan(orphan.uid), &Step::RemoveTap)
+        .unwrap();
+    assert_eq!(plan_of(&same_slot).vms.len(), 1);
+}
+
+#[test]
+fn a_start_that_is_taken_over_is_not_followed_by_what_it_was_confirmed_for() {
+    let host = host();
+    let ran = run(&host, 1);
+    let clock = Clock {
+        pool: None,
+        boot_ms: 1,
+        available_memory: Some(1 << 40),
+        disk: DiskState::default(),
+        guest_to_guest: true,
+        ipv6: true,
+    };
+    // The database is from before: it would make the disk anew that was just made.
+    let mut old = ran.clone();
+    let applied = old.applied.as_mut().unwrap();
+    applied.spec.root_disk = banger_core::api::Quantity::from_mib(64 << 10);
+    let smaller = banger_core::effect::pending(&old, &intents(&[&old]));
+    old.confirmations = smaller.iter().filter_map(|it| it.confirmation()).collect();
+    assert_eq!(old.confirmations.len(), 1, "{smaller:?}");
+    let recorded = plan(&intents(&[&old]), &host.do_observe(), clock);
+    let [action] = recorded.vms.as_slice() else {
+        panic!("{recorded:#?}");
+    };
+    let [step @ Step::RecordStart { .. }] = action.steps.as_slice() else {
+        panic!("{action:#?}");
+    };
+    let moment = Moment {
+        boot_id: host.do_observe().boot_id,
+        boot_ms: 1,
+    };
+    assert!(outcome::after_step(&mut old, step, &moment));
+    assert_eq!(old.applied, ran.applied);
+    assert!(old.confirmations.is_empty());
+    let left = plan(&intents(&[&old]), &host.do_observe(), clock);
+    assert!(left.vms.is_empty(), "{left:#?}");
+
+    // A stop that was broken off: what is to be done at the next start stays.
+    let mut stopping = ran.clone();
+    stopping.started = None;
+    stopping.restart_token = 1;
+    assert!(outcome::after_step(&mut stopping, step, &moment));
+    let goes_on = plan(&intents(&[&stopping]), &host.do_observe(), clock);
+    assert_eq!(goes_on.vms[0].reason, "a restart was asked for");
 }

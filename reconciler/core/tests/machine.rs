@@ -194,7 +194,7 @@ impl World {
         let disk = self.gauge.state(DISK);
         let clock = Clock {
             boot_ms: self.boot_ms,
-            available_memory: 1 << 50,
+            available_memory: Some(1 << 50),
             pool: None,
             disk,
             guest_to_guest: true,
@@ -286,7 +286,7 @@ impl World {
                 self.intents.vms.remove(&action.uid);
                 return;
             }
-            let stored = matches!(step, Step::PinImage { .. } | Step::RecordExit { .. });
+            let stored = step.is_the_stores();
             let done = if stored {
                 Ok(())
             } else {
@@ -296,11 +296,10 @@ impl World {
             if self.host.faults().has_crashed() {
                 return;
             }
-            let images = self.intents.clone();
             let vm = self.intents.vms.get_mut(&action.uid).unwrap();
             match done {
                 Ok(()) => {
-                    outcome::after_step(vm, step, &images, &moment);
+                    outcome::after_step(vm, step, &moment);
                 }
                 Err(_) => {
                     outcome::after_failure(&mut vm.error, self.boot_ms);

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 const CLOCK: Clock = Clock {
     boot_ms: 1_000,
-    available_memory: 1 << 40,
+    available_memory: Some(1 << 40),
     pool: None,
     disk: ROOMY,
     guest_to_guest: true,
@@ -258,7 +258,7 @@ fn memory_that_isnt_there_is_waited_for() {
     let (mut intents, mut observed) = running("memory: 1Gi");
     observed.vms.clear();
     let clock = Clock {
-        available_memory: 512 << 20,
+        available_memory: Some(512 << 20),
         ..CLOCK
     };
     let planned = plan(&intents, &observed, clock);
@@ -273,7 +273,7 @@ fn memory_that_isnt_there_is_waited_for() {
         &intents,
         &observed,
         Clock {
-            available_memory: 1500 << 20,
+            available_memory: Some(1500 << 20),
             ..CLOCK
         },
     );

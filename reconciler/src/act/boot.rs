@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banger_agent_protocol::{GuestConfig, GuestFile};
-use banger_core::intent::{VmIntent, VmSpec};
+use banger_core::intent::{Applied, VmIntent, VmSpec};
+use banger_core::record::Incarnation;
 use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 use banger_protocol::install::socket;
 use banger_protocol::inventory::{Probe, Process};
 use banger_protocol::slot::gateway;
 
-use super::failure;
+use super::host::boot_id;
 use super::shared::Shared;
+use super::{failure, record};
 use crate::firecracker::socket::connect;
 use crate::firecracker::{ApiError, Client, InstanceState, Machine, Put};
 use crate::guest::attendant::Attendant;
@@ -26,7 +28,11 @@ use crate::observe::process::Alive;
 const REQUEST: Duration = Duration::from_secs(60);
 
 impl Shared {
-    pub(super) async fn boot_guest(self: &Arc<Self>, vm: &VmIntent) -> Result<(), StepError> {
+    pub(super) async fn boot_guest(
+        self: &Arc<Self>,
+        vm: &VmIntent,
+        applied: &Applied,
+    ) -> Result<(), StepError> {
         let uid = vm.uid;
         let process = self.process_of(uid).await?.ok_or_else(|| {
             StepError::transient("Firecracker is not running, so that there is nothing to boot")
@@ -37,13 +43,23 @@ impl Shared {
         self.attend(uid, process, config)
             .await
             .map_err(|error| StepError::transient(format!("listen for the guest: {error}")))?;
-        self.start_guest(machine(vm, work_disk), uid)
+        let started = VmIntent {
+            applied: Some(applied.clone()),
+            ..vm.clone()
+        };
+        self.start_guest(machine(vm, work_disk), started, process)
             .await
             .map_err(|error| StepError::transient(error.chain()).because(error))
     }
 
     /// Nothing where the guest has been started already.
-    async fn start_guest(&self, machine: Machine, uid: VmUid) -> Result<(), BootError> {
+    async fn start_guest(
+        &self,
+        machine: Machine,
+        vm: VmIntent,
+        process: Process,
+    ) -> Result<(), BootError> {
+        let uid = vm.uid;
         let sockets = self.layout.sockets(uid);
         let stream = connect(&sockets, socket::API)
             .await
@@ -62,6 +78,16 @@ impl Shared {
         }
         for put in machine.puts() {
             api.put(&put).await?;
+        }
+        // Before the guest runs: a daemon that dies now can tell the next one.
+        let start = Incarnation {
+            boot_id: boot_id(),
+            process,
+        };
+        let layout = self.layout.clone();
+        let record = move || record::write(&layout, vm, Some(start));
+        if let Err(error) = tokio::task::spawn_blocking(record).await {
+            tracing::warn!(vm_uid = %uid, %error, "the record was not written");
         }
         api.put(&Put::instance_start()).await?;
         Ok(())

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, network, root_disk, serial_log, trash, trash_list, work_disk};
+use super::{failure, network, record, root_disk, serial_log, trash, trash_list, work_disk};
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
@@ -211,7 +211,8 @@ impl Host for RealHost {
         let mut observed = assemble(boot_id, &inventory, &files, &instances, vms);
         if let Ok(inventory) = &inventory {
             let seen = handles::of_inventory(inventory);
-            shared.handles.rebuild(mark, seen, &shared.layout);
+            let boot_id = &inventory.boot_id;
+            shared.handles.rebuild(mark, boot_id, seen, &shared.layout);
         }
         observed.trash = match self.trash().await {
             Ok(entries) => Presence::Present(pinned(&entries)),
@@ -248,8 +249,13 @@ impl Host for RealHost {
         let intent = || intended(vm, step);
         match step {
             Step::MakeRootDisk { size } => {
-                let size = *size;
-                failure::blocking(move || root_disk::make(&layout, uid, size)).await
+                let (size, vm) = (*size, intent()?.clone());
+                let make = move || {
+                    root_disk::make(&layout, uid, size)?;
+                    record::write(&layout, vm, None);
+                    Ok(())
+                };
+                failure::blocking(make).await
             }
             Step::MakeWorkDisk { size } => work_disk::make(&layout, uid, *size).await,
             Step::TrashDisk { role } => {
@@ -279,7 +285,7 @@ impl Host for RealHost {
             Step::EnsureTap => shared.ensure_tap(intent()?).await,
             Step::RemoveTap => shared.remove_tap(vm).await,
             Step::StartVmm { image } => shared.start_vmm(intent()?, image).await,
-            Step::BootGuest { .. } => shared.boot_guest(intent()?).await,
+            Step::BootGuest { applied } => shared.boot_guest(intent()?, applied).await,
             Step::PublishPorts => publish_ports(shared, intent()?).await,
             Step::UpdateGuest => shared.update_guest(intent()?).await,
             Step::ShutDownGuest { grace_seconds } => {
@@ -289,15 +295,16 @@ impl Host for RealHost {
             Step::ResumeGuest => shared.resume_guest(uid).await,
             Step::KillVmm => shared.kill_vmm(uid).await,
             Step::RemoveVmm => shared.remove_vmm(uid).await,
-            Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
-                Err(StepError::lasting(
-                    format!(
-                        "{} is the store's business and reached the host",
-                        step.describe()
-                    ),
-                    "report this as a bug of banger",
-                ))
-            }
+            Step::PinImage { .. }
+            | Step::RecordStart { .. }
+            | Step::RecordExit { .. }
+            | Step::Forget => Err(StepError::lasting(
+                format!(
+                    "{} is the store's business and reached the host",
+                    step.describe()
+                ),
+                "report this as a bug of banger",
+            )),
         }
     }
 
@@ -336,12 +343,17 @@ impl Host for RealHost {
         self.shared.room().await
     }
 
-    /// `MemAvailable` of `/proc/meminfo` (proc(5)); nothing where it can't be read.
-    fn available_memory(&self) -> u64 {
-        std::fs::read_to_string("/proc/meminfo")
-            .ok()
-            .and_then(|text| mem_available(&text))
-            .unwrap_or(0)
+    /// `MemAvailable` of `/proc/meminfo` (proc(5)).
+    fn available_memory(&self) -> Option<u64> {
+        let why = match std::fs::read_to_string("/proc/meminfo") {
+            Ok(text) => match mem_available(&text) {
+                Some(bytes) => return Some(bytes),
+                None => "it has no line `MemAvailable`".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("/proc/meminfo can't be read: {why}");
+        None
     }
 
     async fn changed(&self) {
@@ -383,7 +395,8 @@ pub(super) fn mem_available(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn boot_id() -> String {
+/// The host's boot id; empty where it can't be read.
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()

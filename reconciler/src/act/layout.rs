@@ -1,7 +1,7 @@
 //! Where everything stands. Paths only; nothing here touches a file.
 //!
 //! ```text
-//! <state>/vms/<uid>/{root.cow, work.ext4, serial.log, known_hosts, leaving, handles.json}
+//! <state>/vms/<uid>/{root.cow, work.ext4, serial.log, known_hosts, leaving, handles.json, vm.json}
 //! <state>/images/<digest>/{rootfs.ext4, vmlinux, initrd}
 //! <state>/trash/<uid>-<name>-<time>/…
 //! <state>/ballast
@@ -76,6 +76,11 @@ impl Layout {
     /// The scratch file with the VM's handles.
     pub fn handles(&self, uid: VmUid) -> PathBuf {
         self.vm(uid).join("handles.json")
+    }
+
+    /// The VM as it was last made or started.
+    pub fn record(&self, uid: VmUid) -> PathBuf {
+        self.vm(uid).join("vm.json")
     }
 
     /// The directory that a VMM's sockets share with the daemon.

@@ -17,6 +17,7 @@ mod image;
 pub mod layout;
 mod network;
 mod pause;
+pub(crate) mod record;
 mod room;
 mod root_disk;
 mod serial_log;

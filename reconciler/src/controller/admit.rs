@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use banger_core::admit::{Admission, admit_with_trash};
 use banger_core::api::{Kind, Name};
+use banger_core::orphans::Orphans;
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
 use banger_core::vanish::Vanished;
@@ -72,11 +73,25 @@ impl<H: Host> Controller<H> {
         }
     }
 
+    /// What of the host no intent knows. Only a request that comes before the
+    /// first pass has to look for it.
+    async fn orphans(&mut self) -> Orphans {
+        if let Some(known) = &self.orphans {
+            return known.clone();
+        }
+        let intents = self.ledger.state().await.intents;
+        let vms: Vec<_> = intents.vms.values().cloned().collect();
+        let orphans = Orphans::of(&self.host.observe(&vms).await, &intents);
+        self.orphans = Some(orphans.clone());
+        orphans
+    }
+
     /// `None`: a VM went while the trash was looked into, and its disks may
     /// not have been seen there.
     async fn try_admit(&mut self, reading: &Reading) -> Result<Option<Vec<Admitted>>, StoreError> {
         let now_ms = self.clock.now_ms();
         let ran_ms = self.ran_ms;
+        let orphans = self.orphans().await;
         let forgotten = self.ledger.state().await.forgotten;
         let found = self.host.trash().await;
         // What vanished counts only once that is saved: a write that fails over
@@ -97,7 +112,7 @@ impl<H: Host> Controller<H> {
                     reading,
                     &state.intents,
                     &vanished.gone,
-                    &trash::shelf(&found, state, &going),
+                    &trash::shelf(&found, state, &going).beside(orphans),
                     rules,
                     &mut mint,
                     Timestamp::now(),

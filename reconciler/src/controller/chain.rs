@@ -127,8 +127,7 @@ impl<H: Host> Chain<H> {
                     .await
                     .map_err(unsaved);
             }
-            // These are about the store alone.
-            Step::PinImage { .. } | Step::RecordExit { .. } => {}
+            stored if stored.is_the_stores() => {}
             _ => {
                 let vm = match vm.clone() {
                     Some(vm) => VmRef::Intended(Box::new(vm)),
@@ -150,9 +149,9 @@ impl<H: Host> Chain<H> {
             boot_ms: self.clock.now_ms(),
         };
         self.ledger
-            .change_vm(self.plan.uid, Vec::new(), |vm, intents| {
+            .change_vm(self.plan.uid, Vec::new(), |vm, _| {
                 let mut after = given.clone();
-                if outcome::after_step(&mut after, step, intents, &moment) {
+                if outcome::after_step(&mut after, step, &moment) {
                     merge(vm, given, after);
                 }
             })
@@ -189,6 +188,9 @@ fn merge(vm: &mut VmIntent, given: &VmIntent, after: VmIntent) {
     if after.applied != given.applied {
         vm.applied = after.applied;
     }
+    // Never back: both count what was written down anywhere.
+    vm.generation = vm.generation.max(after.generation);
+    vm.restart_token = vm.restart_token.max(after.restart_token);
     if after.image != given.image {
         vm.image = after.image;
     }

@@ -85,7 +85,11 @@ impl<H: Host> Controller<H> {
                 (error.id(), true)
             }
         };
-        self.collecting.remove(&id);
+        let worked_on = self.collecting.remove(&id);
+        // What was seen of orphans may have gone: the next admission looks first.
+        if worked_on.is_some_and(|it| !it.uids.is_empty()) {
+            self.orphans = None;
+        }
         calls
     }
 

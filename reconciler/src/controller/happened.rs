@@ -26,6 +26,10 @@ pub(super) fn admitted(before: &Intents, admission: &Admission, known: &Rejected
                 events.push(back_from_trash(vm.name()));
                 continue;
             }
+            if known.is_none() && vm.applied.is_some() {
+                events.push(taken_over(vm.name()));
+                continue;
+            }
             let old = known.map(|old| (old.generation, old.deletion.as_ref()));
             let new = (vm.generation, vm.deletion.as_ref());
             events.extend(change(Kind::VirtualMachine, vm.name(), old, new));
@@ -74,6 +78,18 @@ fn renamed(old: &Name, new: &Name) -> NewEvent {
         severity: Severity::Normal,
         reason: "Renamed",
         message: format!("it was called `{old}`; the guest learns of it at its next boot"),
+    }
+}
+
+fn taken_over(name: &Name) -> NewEvent {
+    NewEvent {
+        kind: Kind::VirtualMachine,
+        name: name.to_string(),
+        severity: Severity::Normal,
+        reason: "TakenOver",
+        message: "it was declared, and the host has it already: its uid, its disks and, if it \
+                  runs, its address stay"
+            .to_owned(),
     }
 }
 

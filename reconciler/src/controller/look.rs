@@ -7,6 +7,7 @@ use banger_core::admit::{Admission, Rules, admit_with_trash};
 use banger_core::diff::{self, DiffReport};
 use banger_core::inventory::{self, Holdings, InventoryReport};
 use banger_core::observed::Observed;
+use banger_core::orphans::Orphans;
 use banger_core::plan::Clock;
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
@@ -45,6 +46,7 @@ impl<H: Host> Controller<H> {
             rules: self.settings.rules.clone(),
             vanish: self.vanish.clone(),
             going: self.going(),
+            orphans: self.orphans.clone(),
             observed: self.last.as_ref().map(|last| Arc::clone(&last.observed)),
             now_ms: self.clock.now_ms(),
             moment: self.moment(),
@@ -112,6 +114,8 @@ struct Preview<H> {
     rules: Rules,
     vanish: Vanish,
     going: Going,
+    /// `None`: nobody has looked yet.
+    orphans: Option<Orphans>,
     /// `None`: no pass has looked yet.
     observed: Option<Arc<Observed>>,
     now_ms: u64,
@@ -134,7 +138,9 @@ impl<H: Host> Preview<H> {
             let sources = self.sources.lock();
             let mut sources = sources.unwrap_or_else(|error| error.into_inner()).clone();
             let reading = sources.read_with(&overlay, state.sources.values());
-            let admission = self.admit(&reading, &state, &found);
+            let orphans = self.orphans.clone();
+            let orphans = orphans.unwrap_or_else(|| Orphans::of(&observed, &state.intents));
+            let admission = self.admit(&reading, &state, &found, orphans);
             diff::report(&state.intents, &admission, &observed, self.moment)
         };
         let report = tokio::task::spawn_blocking(work).await;
@@ -147,7 +153,13 @@ impl<H: Host> Preview<H> {
 
     /// What an admission of this reading would decide, if what is missing from
     /// it stays missing. Nothing is saved or remembered.
-    fn admit(&self, reading: &Reading, state: &State, found: &Found) -> Admission {
+    fn admit(
+        &self,
+        reading: &Reading,
+        state: &State,
+        found: &Found,
+        orphans: Orphans,
+    ) -> Admission {
         let mut vanish = self.vanish.clone();
         vanish.step(reading, &state.intents, self.now_ms);
         let vanished = vanish.step(reading, &state.intents, self.now_ms + SEVERAL_MS);
@@ -155,7 +167,7 @@ impl<H: Host> Preview<H> {
             reading,
             &state.intents,
             &vanished.gone,
-            &trash::shelf(found, state, &self.going),
+            &trash::shelf(found, state, &self.going).beside(orphans),
             &self.rules,
             &mut mint,
             Timestamp::now(),

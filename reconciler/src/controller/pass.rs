@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use banger_core::intent::Intents;
 use banger_core::observed::Observed;
+use banger_core::orphans::Orphans;
 use banger_core::plan::{Clock, ImageStep, Plan, Why, plan};
 use banger_core::seam::Host;
 use banger_protocol::VmUid;
@@ -25,6 +26,12 @@ impl<H: Host> Controller<H> {
         self.tick();
         self.make_room().await;
         self.heartbeat.stamp();
+        if self.orphans.is_none() {
+            // Admission goes by what the host holds; requests are answered meanwhile.
+            let before = self.ledger.state().await.intents;
+            self.observe(&before).await?;
+            self.heartbeat.stamp();
+        }
         let reading = self.read(Vec::new()).await;
         self.heartbeat.stamp();
         self.admit(&reading).await?;
@@ -72,6 +79,7 @@ impl<H: Host> Controller<H> {
         let vms: Vec<_> = intents.vms.values().cloned().collect();
         let host = Arc::clone(&self.host);
         let observed = self.meanwhile(host.observe(&vms)).await;
+        self.orphans = Some(Orphans::of(&observed, intents));
         if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());
@@ -87,7 +95,7 @@ impl<H: Host> Controller<H> {
             available_memory: self
                 .host
                 .available_memory()
-                .saturating_sub(self.settings.memory_headroom),
+                .map(|bytes| bytes.saturating_sub(self.settings.memory_headroom)),
             pool: self.settings.pool,
             disk: self.disk_state(),
             guest_to_guest: self.settings.guest_to_guest,

@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
 use std::pin::pin;
@@ -19,11 +20,12 @@ use std::time::Duration;
 use banger_core::admit::Rules;
 use banger_core::api::{Kind, Name, Quantity};
 use banger_core::config::VmDefaults;
-use banger_core::intent::Intents;
-use banger_core::plan::{Clock, plan, wants_to_run};
+use banger_core::intent::{Applied, ImageDigest, Intents};
+use banger_core::plan::{Clock, HostStep, PoolTarget, Step, plan, wants_to_run};
 use banger_core::pressure::{DiskLimits, Gauge};
 use banger_core::status::Paths;
-use banger_testkit::{FakeHost, Faults, Site, When};
+use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, WarmUps};
+use banger_testkit::{FakeHost, Faults, Site, When, generate, host_step_name};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,13 @@ const DISK: DiskLimits = DiskLimits {
     ballast: Quantity::from_mib(256),
 };
 
+fn pool() -> PoolTarget {
+    PoolTarget {
+        size: PoolSize::try_from(2).unwrap(),
+        parallel: WarmUps::try_from(2).unwrap(),
+    }
+}
+
 /// What a person or the world does; each is done again where the daemon died
 /// before it answered.
 #[derive(Clone, Debug)]
@@ -61,6 +70,8 @@ enum Do {
     RemoveImages,
     /// `banger gc`, until it leaves nothing.
     Collect,
+    /// `banger trash empty`, of all that lies there.
+    EmptyTrash,
     Vm(&'static str),
     RemoveVm,
     Delete {
@@ -121,7 +132,7 @@ impl World {
         let (mut store, loaded) = open(&state_dir);
         store.faults = Some(self.faults().clone());
         let settings = Settings {
-            pool: None,
+            pool: Some(pool()),
             guest_to_guest: true,
             ipv6: true,
             trash_keep: Duration::from_secs(3 * 3600),
@@ -229,6 +240,14 @@ impl World {
                 })
                 .await;
             }
+            Do::EmptyTrash => {
+                self.ask(|handle| async move {
+                    let entries = handle.trash().await?;
+                    let ids = entries.into_iter().map(|entry| entry.id).collect();
+                    handle.empty_trash(ids).await
+                })
+                .await;
+            }
             Do::RemoveImages => {
                 // To a daemon that starts now an empty directory would look
                 // like one that isn't mounted.
@@ -293,8 +312,8 @@ impl World {
         gauge.read(&observed, &DISK);
         let clock = Clock {
             boot_ms: self.clock().now_ms(),
-            available_memory: 1 << 50,
-            pool: None,
+            available_memory: Some(1 << 50),
+            pool: Some(pool()),
             disk: gauge.state(DISK),
             guest_to_guest: true,
             ipv6: true,
@@ -422,22 +441,23 @@ async fn with_fault(before: &[Do], acts: &[Do], site: &Site, when: When) -> (boo
     (struck, world.end().await)
 }
 
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
 fn prove(scenario: &str, before: &[Do], acts: &[Do]) {
-    let run = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap()
-    };
-    let (sites, expected) = run().block_on(dry(before, acts));
+    let (sites, expected) = paused().block_on(dry(before, acts));
     assert!(!sites.is_empty(), "{scenario} calls nothing");
     assert!(sites.iter().any(|site| site.name.starts_with("writing")));
     let (mut struck, mut missed) = (0, Vec::new());
     for site in &sites {
         for when in When::ALL {
             println!("{scenario}: {when:?} at {site:?}");
-            let (hit, end) = run().block_on(with_fault(before, acts, site, when));
+            let (hit, end) = paused().block_on(with_fault(before, acts, site, when));
             assert_eq!(end, expected, "{scenario}: {when:?} at {site:?}");
             if hit {
                 struck += 1;
@@ -448,7 +468,10 @@ fn prove(scenario: &str, before: &[Do], acts: &[Do]) {
     }
     // How often the host is looked at, and status written, is a matter of
     // timing; steps aren't, nor may much be left out for it.
-    let timed = |site: &Site| site.name == "observing" || site.name.starts_with("writing");
+    let timed = |site: &Site| {
+        let looks = ["observing", "reading the trash", "looking at the room"];
+        looks.contains(&site.name.as_str()) || site.name.starts_with("writing")
+    };
     if let Some(site) = missed.iter().find(|site| !timed(site)) {
         panic!("{scenario}: {site:?} was never reached");
     }
@@ -465,76 +488,248 @@ fn prove(scenario: &str, before: &[Do], acts: &[Do]) {
 }
 
 const PLAIN: &str = "image: debian, workDisk: {size: 1Gi}, network: {nat: true}";
+const PUBLISHED: &str = "image: debian, workDisk: {size: 1Gi}, \
+                         network: {nat: true, ports: [{host: 8080, guest: 80}]}";
+const WITH_A_KEY: &str = "image: debian, workDisk: {size: 1Gi}, network: {nat: true}, \
+    sshAuthorizedKeys: [ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIJxQ5zU5l0Ut8DnTj0mbUsG2rPNbPGNPyYtjoIHIDPKU you@host]";
+const MORE_VCPUS: &str = "image: debian, workDisk: {size: 1Gi}, network: {nat: true}, vcpus: 4";
+const OTHER_IMAGE: &str = "image: alpine, workDisk: {size: 1Gi}, network: {nat: true}";
 
-fn up() -> Vec<Do> {
-    vec![Do::Images, Do::Vm(PLAIN), Do::Settle]
+/// What is done before the calls count, and what while they do.
+struct Scenario {
+    name: &'static str,
+    before: Vec<Do>,
+    acts: Vec<Do>,
 }
 
-#[test]
-fn create() {
-    prove("create", &[Do::Images, Do::Settle], &[Do::Vm(PLAIN)]);
+impl Scenario {
+    fn new(name: &'static str, before: Vec<Do>, acts: Vec<Do>) -> Self {
+        Self { name, before, acts }
+    }
+
+    /// With a VM that runs.
+    fn up(name: &'static str, acts: Vec<Do>) -> Self {
+        Self::new(name, vec![Do::Images, Do::Vm(PLAIN), Do::Settle], acts)
+    }
+
+    fn prove(&self) {
+        prove(self.name, &self.before, &self.acts);
+    }
 }
 
-#[test]
-fn restart_for_changed_vcpus() {
-    let acts = [
-        Do::Vm("image: debian, workDisk: {size: 1Gi}, network: {nat: true}, vcpus: 4"),
-        Do::Settle,
-        Do::Power(Power::Restart),
+fn create() -> Scenario {
+    let before = vec![Do::Images, Do::Settle];
+    Scenario::new("create", before, vec![Do::Vm(PUBLISHED)])
+}
+
+fn restart() -> Scenario {
+    let restart = Do::Power(Power::Restart);
+    Scenario::up("restart", vec![Do::Vm(MORE_VCPUS), Do::Settle, restart])
+}
+
+fn replace_root() -> Scenario {
+    let acts = vec![Do::Vm(OTHER_IMAGE), Do::Settle, Do::Confirm];
+    Scenario::up("replace root", acts)
+}
+
+fn update() -> Scenario {
+    let acts = vec![Do::Vm(WITH_A_KEY), Do::Settle, Do::Vm(PUBLISHED)];
+    Scenario::up("update", acts)
+}
+
+fn vanish() -> Scenario {
+    Scenario::up("vanish", vec![Do::RemoveVm])
+}
+
+fn come_back() -> Scenario {
+    let acts = vec![Do::RemoveVm, Do::Settle, Do::Vm(PLAIN)];
+    Scenario::up("come back", acts)
+}
+
+fn delete() -> Scenario {
+    let acts = vec![Do::Delete { purge: false }, Do::Settle, Do::EmptyTrash];
+    Scenario::up("delete", acts)
+}
+
+fn purge() -> Scenario {
+    Scenario::up("purge", vec![Do::Delete { purge: true }])
+}
+
+fn stop_and_start() -> Scenario {
+    let acts = vec![Do::Power(Power::Stop), Do::Settle, Do::Power(Power::Start)];
+    Scenario::up("stop and start", acts)
+}
+
+fn full_disk() -> Scenario {
+    let acts = vec![Do::Free(100), Do::Settle, Do::Free(1 << 20)];
+    Scenario::up("full disk", acts)
+}
+
+fn images() -> Scenario {
+    let acts = vec![Do::Images, Do::Settle, Do::RemoveImages];
+    Scenario::new("image", Vec::new(), acts)
+}
+
+fn collect() -> Scenario {
+    let acts = vec![Do::EditImages, Do::Settle, Do::Collect];
+    Scenario::new("gc", vec![Do::Images, Do::Settle], acts)
+}
+
+fn vmm_killed() -> Scenario {
+    Scenario::up("vmm killed", vec![Do::Kill])
+}
+
+macro_rules! proofs {
+    ($($name:ident: $scenario:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            $scenario().prove();
+        })*
+
+        fn scenarios() -> Vec<Scenario> {
+            vec![$($scenario()),*]
+        }
+    };
+}
+
+proofs! {
+    a_vm_is_created: create,
+    restart_for_changed_vcpus: restart,
+    replace_root_confirmed: replace_root,
+    keys_and_ports_change_live: update,
+    a_document_vanishes: vanish,
+    a_document_vanishes_and_comes_back: come_back,
+    a_vm_is_deleted_and_the_trash_emptied: delete,
+    a_vm_is_purged: purge,
+    a_vm_is_stopped_and_started: stop_and_start,
+    the_disk_fills_up_and_is_freed: full_disk,
+    image_import_and_removal: images,
+    an_edited_image_and_gc: collect,
+    a_vmm_is_killed: vmm_killed,
+}
+
+/// One of each kind, by the name that its calls have. A new kind doesn't
+/// compile in `vm_kind` or `host_kind` until it has a number there; give it a
+/// line here too, and a scenario that reaches it.
+fn kinds() -> (Vec<Step>, Vec<HostStep>) {
+    let image = ImageDigest("ab".repeat(32));
+    let size = Sectors(2048);
+    let role = DiskRole::Cow;
+    let intent = generate::vm(1, generate::spec("debian"));
+    let applied = Box::new(Applied {
+        spec: intent.spec,
+        generation: 1,
+        image: image.clone(),
+        restart_token: 0,
+    });
+    let steps = vec![
+        Step::MakeRootDisk { size },
+        Step::MakeWorkDisk { size },
+        Step::TrashDisk { role },
+        Step::AttachLoop { role, image: None },
+        Step::EnsureRoot { size },
+        Step::EnsureTap,
+        Step::StartVmm { image },
+        Step::BootGuest { applied },
+        Step::PublishPorts,
+        Step::UpdateGuest,
+        Step::PauseGuest,
+        Step::ResumeGuest,
+        Step::ShutDownGuest { grace_seconds: 1 },
+        Step::KillVmm,
+        Step::RemoveVmm,
+        Step::RemoveTap,
+        Step::RemoveRoot,
+        Step::DetachLoop { role },
+        Step::RestoreDisks,
+        Step::DropDisks { purge: true },
+        Step::DropDisks { purge: false },
     ];
-    prove("restart", &up(), &acts);
-}
-
-#[test]
-fn replace_root_confirmed() {
-    let acts = [
-        Do::Vm("image: alpine, workDisk: {size: 1Gi}, network: {nat: true}"),
-        Do::Settle,
-        Do::Confirm,
+    let host = vec![
+        HostStep::EnsureBridge { ipv6: true },
+        HostStep::EnsureNat {
+            policy: NetworkPolicy::default(),
+        },
+        HostStep::EnsurePool {
+            size: pool().size,
+            parallel: pool().parallel,
+        },
+        HostStep::EnsureBallast {
+            size: Quantity::default(),
+        },
+        HostStep::ReleaseBallast,
     ];
-    prove("replace root", &up(), &acts);
+    (steps, host)
+}
+
+const VM_KINDS: usize = 20;
+const HOST_KINDS: usize = 5;
+
+/// `None`: it is the store's, and never reaches a host.
+const fn vm_kind(step: &Step) -> Option<usize> {
+    Some(match step {
+        Step::MakeRootDisk { .. } => 0,
+        Step::MakeWorkDisk { .. } => 1,
+        Step::TrashDisk { .. } => 2,
+        Step::AttachLoop { .. } => 3,
+        Step::EnsureRoot { .. } => 4,
+        Step::EnsureTap => 5,
+        Step::StartVmm { .. } => 6,
+        Step::BootGuest { .. } => 7,
+        Step::PublishPorts => 8,
+        Step::UpdateGuest => 9,
+        Step::PauseGuest => 10,
+        Step::ResumeGuest => 11,
+        Step::ShutDownGuest { .. } => 12,
+        Step::KillVmm => 13,
+        Step::RemoveVmm => 14,
+        Step::RemoveTap => 15,
+        Step::RemoveRoot => 16,
+        Step::DetachLoop { .. } => 17,
+        Step::RestoreDisks => 18,
+        Step::DropDisks { .. } => 19,
+        Step::PinImage { .. }
+        | Step::RecordStart { .. }
+        | Step::RecordExit { .. }
+        | Step::Forget => return None,
+    })
+}
+
+const fn host_kind(step: &HostStep) -> usize {
+    match step {
+        HostStep::EnsureBridge { .. } => 0,
+        HostStep::EnsureNat { .. } => 1,
+        HostStep::EnsurePool { .. } => 2,
+        HostStep::EnsureBallast { .. } => 3,
+        HostStep::ReleaseBallast => 4,
+    }
 }
 
 #[test]
-fn vanish() {
-    prove("vanish", &up(), &[Do::RemoveVm]);
-}
-
-#[test]
-fn delete() {
-    prove("delete", &up(), &[Do::Delete { purge: false }]);
-}
-
-#[test]
-fn purge() {
-    prove("purge", &up(), &[Do::Delete { purge: true }]);
-}
-
-#[test]
-fn stop_and_start() {
-    let acts = [Do::Power(Power::Stop), Do::Settle, Do::Power(Power::Start)];
-    prove("stop and start", &up(), &acts);
-}
-
-#[test]
-fn the_disk_fills_up_and_is_freed() {
-    let acts = [Do::Free(100), Do::Settle, Do::Free(1 << 20)];
-    prove("full disk", &up(), &acts);
-}
-
-#[test]
-fn image_import_and_removal() {
-    let acts = [Do::Images, Do::Settle, Do::RemoveImages];
-    prove("image", &[], &acts);
-}
-
-#[test]
-fn an_edited_image_and_gc() {
-    let acts = [Do::EditImages, Do::Settle, Do::Collect];
-    prove("gc", &[Do::Images, Do::Settle], &acts);
-}
-
-#[test]
-fn vmm_killed() {
-    prove("vmm killed", &up(), &[Do::Kill]);
+fn the_scenarios_reach_every_kind_of_call() {
+    let mut reached = BTreeSet::new();
+    for scenario in scenarios() {
+        let (sites, _) = paused().block_on(dry(&scenario.before, &scenario.acts));
+        reached.extend(sites.into_iter().map(|site| site.name));
+    }
+    let (steps, host) = kinds();
+    let numbers: BTreeSet<_> = steps.iter().filter_map(vm_kind).collect();
+    assert_eq!(numbers, (0..VM_KINDS).collect(), "a kind has no line");
+    let numbers: BTreeSet<_> = host.iter().map(host_kind).collect();
+    assert_eq!(numbers, (0..HOST_KINDS).collect(), "a kind has no line");
+    let others = [
+        "importing an image",
+        "removing an image",
+        "listing",
+        "observing",
+        "reading the trash",
+        "emptying the trash",
+        "looking at the room",
+    ];
+    let steps = steps.iter().map(Step::describe);
+    let host = host.iter().map(|step| host_step_name(step).to_owned());
+    let names = steps.chain(host).chain(others.map(str::to_owned));
+    let missing: Vec<_> = names.filter(|name| !reached.contains(name)).collect();
+    assert_eq!(missing, Vec::<String>::new(), "of {reached:#?}");
 }

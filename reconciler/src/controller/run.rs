@@ -10,6 +10,7 @@ use std::time::Duration;
 use banger_core::admit::Rules;
 use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
+use banger_core::orphans::Orphans;
 use banger_core::plan::PoolTarget;
 use banger_core::pressure::DiskLimits;
 use banger_core::seam::Host;
@@ -96,6 +97,8 @@ pub struct Controller<H> {
     pub(super) vanish: Vanish,
     pub(super) latest: Latest,
     pub(super) last: Option<Last>,
+    /// What of the host no intent knew at the last look; `None`: look first.
+    pub(super) orphans: Option<Orphans>,
     pub(super) conditions: BTreeMap<VmUid, Vec<Condition>>,
     pub(super) boot_id: Option<String>,
     pub(super) published: watch::Sender<Arc<Published>>,
@@ -170,6 +173,7 @@ impl<H: Host> Controller<H> {
             vanish: Vanish::default(),
             latest: Latest::default(),
             last: None,
+            orphans: None,
             conditions: loaded.conditions,
             boot_id: loaded.boot_id,
             published,

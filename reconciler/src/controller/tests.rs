@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod adopting;
 mod collecting;
 
 use super::{BootClock, Confirm, Controller, Handle, Published, Settings};

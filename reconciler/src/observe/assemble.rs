@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Root, Vmm};
 use banger_protocol::inventory::{DmPart, Ipv6, Loop, Probe};
-use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Obstacle, VmUid};
+use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Obstacle, Slot, VmUid};
 
 use super::files::{OwnFile, StateFiles};
 
@@ -37,6 +37,7 @@ pub fn assemble(
         let vm = vms.entry(*uid).or_insert_with(|| elsewhere.clone());
         vm.cow_file = disk_file(&files.cow);
         vm.work_file = disk_file(&files.work);
+        vm.record.clone_from(&files.record);
         if files.leaving {
             vm.guest = Guest::Leaving;
         }
@@ -174,7 +175,10 @@ impl Sections<'_> {
         }
         for tap in known(&self.inventory.taps) {
             if let Some(uid) = tap.uid {
-                of(uid, &mut |vm| vm.tap = Presence::Present(tap.ifindex));
+                of(uid, &mut |vm| {
+                    vm.tap = Presence::Present(tap.ifindex);
+                    vm.slot = Slot::of_tap(&tap.name);
+                });
             }
         }
         for dm in known(&self.inventory.dms) {
@@ -237,7 +241,7 @@ fn believe_loops(
 
 fn believe(found: &Loop, files: &StateFiles, vm: &VmIntent) -> Presence<LoopNumber> {
     let own: Vec<Presence<OwnFile>> = match found.role {
-        DiskRole::Base => pinned(vm)
+        DiskRole::Base => pinned(vm, files)
             .into_iter()
             .map(|digest| match &files.images {
                 Ok(images) => images.get(digest).cloned().unwrap_or(Presence::Absent),
@@ -274,9 +278,14 @@ fn believe(found: &Loop, files: &StateFiles, vm: &VmIntent) -> Presence<LoopNumb
     Presence::Unknown(why)
 }
 
-/// The images that the VM's base may lie over.
-fn pinned(vm: &VmIntent) -> BTreeSet<&ImageDigest> {
-    let applied = vm.applied.as_ref().map(|applied| &applied.image);
+/// The images that the VM's base may lie over: an old database may name another
+/// than the record beside the disks.
+fn pinned<'a>(vm: &'a VmIntent, files: &'a StateFiles) -> BTreeSet<&'a ImageDigest> {
+    let record = files.vms.as_ref().ok().and_then(|vms| vms.get(&vm.uid));
+    let record = record.and_then(|files| files.record.as_ref());
+    let started = record.and_then(|record| record.vm.applied.as_ref());
+    let applied = vm.applied.iter().chain(started);
+    let applied = applied.map(|applied| &applied.image);
     vm.image.iter().chain(applied).collect()
 }
 

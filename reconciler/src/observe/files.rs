@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use banger_core::intent::ImageDigest;
 use banger_core::observed::Presence;
+use banger_core::record::VmRecord;
 use banger_protocol::VmUid;
 
 use crate::act::layout::Layout;
+use crate::act::record;
 
 /// A file, with what a loop device over it is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct VmFiles {
     pub work: Presence<OwnFile>,
     /// Whether the guest announced its end.
     pub leaving: bool,
+    /// What is written beside the disks.
+    pub record: Option<Arc<VmRecord>>,
 }
 
 /// The state directory; each part known or not on its own.
@@ -81,20 +86,30 @@ impl StateFiles {
 
 fn vm(layout: &Layout, uid: VmUid) -> VmFiles {
     let leaving = layout.leaving(uid);
-    match leaving.try_exists() {
-        Ok(leaving) => VmFiles {
+    let read = leaving.try_exists().map_err(|error| (leaving, error));
+    let read = read.and_then(|leaving| {
+        let record = record::read(layout, uid);
+        Ok((
+            leaving,
+            record.map_err(|error| (layout.record(uid), error))?,
+        ))
+    });
+    match read {
+        Ok((leaving, record)) => VmFiles {
             cow: file(&layout.cow(uid)),
             work: file(&layout.work(uid)),
             leaving,
+            record: record.map(Arc::new),
         },
         // An announced end must not be taken for a crash: nothing of this VM
         // is decided until its directory can be read.
-        Err(error) => {
-            let why = format!("{}: {error}", leaving.display());
+        Err((path, error)) => {
+            let why = format!("{}: {error}", path.display());
             VmFiles {
                 cow: Presence::Unknown(why.clone()),
                 work: Presence::Unknown(why),
                 leaving: false,
+                record: None,
             }
         }
     }

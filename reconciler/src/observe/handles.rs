@@ -5,7 +5,7 @@
 //! whoever looks at a host whose daemon is down. The kernel decides; both are
 //! hints, and losing them costs nothing but the hint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banger_core::api::status::VmHandles;
@@ -31,6 +31,17 @@ pub struct Handles {
 }
 
 impl Handles {
+    fn holds_nothing(&self) -> bool {
+        let Self {
+            boot_id: _,
+            process,
+            tap,
+            loops,
+            root,
+        } = self;
+        process.is_none() && tap.is_none() && loops.is_empty() && root.is_none()
+    }
+
     /// As people read them.
     pub fn status(&self, uid: VmUid) -> VmHandles {
         let device = |role| self.loops.get(&role).map(|device| device.path());
@@ -48,8 +59,79 @@ impl Handles {
     }
 }
 
-/// The handles in an inventory, by VM.
-pub fn of_inventory(inventory: &Inventory) -> BTreeMap<VmUid, Handles> {
+/// What an inventory shows of handles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// By VM, what the sections that could be read hold.
+    pub vms: BTreeMap<VmUid, Handles>,
+    /// Sections that could not be read say nothing: what was known of theirs stays.
+    unread: Unread,
+}
+
+/// Which sections could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unread {
+    vmms: bool,
+    taps: bool,
+    loops: bool,
+    dms: bool,
+}
+
+impl Unread {
+    fn any(self) -> bool {
+        self.vmms || self.taps || self.loops || self.dms
+    }
+
+    /// What of these handles is of sections that could not be read.
+    fn of(self, known: &Handles) -> Handles {
+        Handles {
+            boot_id: known.boot_id.clone(),
+            process: known.process.filter(|_| self.vmms),
+            tap: known.tap.clone().filter(|_| self.taps),
+            loops: match self.loops {
+                true => known.loops.clone(),
+                false => BTreeMap::new(),
+            },
+            root: known.root.clone().filter(|_| self.dms),
+        }
+    }
+}
+
+impl Seen {
+    /// With what was known of the sections that could not be read.
+    fn beside(self, before: &BTreeMap<VmUid, Handles>, boot_id: &str) -> BTreeMap<VmUid, Handles> {
+        let Self { mut vms, unread } = self;
+        for (uid, known) in before.iter().filter(|(_, it)| it.boot_id == boot_id) {
+            let kept = unread.of(known);
+            if !vms.contains_key(uid) && kept.holds_nothing() {
+                continue;
+            }
+            let now = vms.entry(*uid).or_insert_with(|| Handles {
+                boot_id: boot_id.to_owned(),
+                ..Handles::default()
+            });
+            now.process = now.process.or(kept.process);
+            now.tap = now.tap.take().or(kept.tap);
+            now.loops.extend(kept.loops);
+            now.root = now.root.take().or(kept.root);
+        }
+        vms
+    }
+}
+
+/// The handles in an inventory.
+pub fn of_inventory(inventory: &Inventory) -> Seen {
+    let unread = Unread {
+        vmms: matches!(inventory.vmms, Probe::Unknown(_)),
+        taps: matches!(inventory.taps, Probe::Unknown(_)),
+        loops: matches!(inventory.loops, Probe::Unknown(_)),
+        dms: matches!(inventory.dms, Probe::Unknown(_)),
+    };
+    let vms = known(inventory);
+    Seen { vms, unread }
+}
+
+fn known(inventory: &Inventory) -> BTreeMap<VmUid, Handles> {
     let mut all: BTreeMap<VmUid, Handles> = BTreeMap::new();
     let mut of = |uid: VmUid, set: &mut dyn FnMut(&mut Handles)| {
         let handles = all.entry(uid).or_insert_with(|| Handles {
@@ -95,6 +177,8 @@ struct Cache {
     vms: BTreeMap<VmUid, Handles>,
     /// When a step last changed a VM's handles.
     touched: BTreeMap<VmUid, u64>,
+    /// VMs whose scratch file may say more than is known here.
+    unwritten: BTreeSet<VmUid>,
 }
 
 /// The cache.
@@ -110,25 +194,34 @@ impl HandleCache {
         Mark(self.lock().clock)
     }
 
-    /// Takes over an observation that was begun at `mark`, except for VMs that
-    /// a step has changed since: what it saw of them may be old.
-    pub fn rebuild(&self, mark: Mark, seen: BTreeMap<VmUid, Handles>, layout: &Layout) {
+    /// Takes over an observation of this boot that was begun at `mark`, except
+    /// for VMs that a step has changed since: what it saw of them may be old.
+    /// A scratch file that a former daemon left is neither replaced nor removed
+    /// while a section can't be read.
+    pub fn rebuild(&self, mark: Mark, boot_id: &str, seen: Seen, layout: &Layout) {
         let mut cache = self.lock();
         let touched = std::mem::take(&mut cache.touched);
         let is_old = |uid: &VmUid| touched.get(uid).is_some_and(|at| *at > mark.0);
         let kept = cache.vms.extract_if(.., |uid, _| is_old(uid)).collect();
         let before = std::mem::replace(&mut cache.vms, kept);
-        for (uid, handles) in seen {
+        let partial = seen.unread.any();
+        for (uid, handles) in seen.beside(&before, boot_id) {
             if is_old(&uid) {
                 continue;
             }
-            if before.get(&uid) != Some(&handles) {
+            let known = before.get(&uid);
+            let is_kept = cache.unwritten.contains(&uid) || known.is_none();
+            if partial && is_kept {
+                cache.unwritten.insert(uid);
+            } else if known != Some(&handles) || cache.unwritten.remove(&uid) {
                 write(layout, uid, &handles);
             }
             cache.vms.insert(uid, handles);
         }
         for (uid, _) in before {
-            if !cache.vms.contains_key(&uid) && !is_old(&uid) {
+            let is_kept = partial && cache.unwritten.contains(&uid);
+            if !cache.vms.contains_key(&uid) && !is_old(&uid) && !is_kept {
+                cache.unwritten.remove(&uid);
                 forget(layout, uid);
             }
         }

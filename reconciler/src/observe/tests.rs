@@ -1,18 +1,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::intent::{Applied, ImageDigest, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
+use banger_core::record::VmRecord;
 use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, Sectors, VmUid};
 use banger_testkit::generate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::files::{OwnFile, StateFiles, VmFiles};
-use super::handles::{HandleCache, Handles, of_inventory};
+use super::handles::{HandleCache, Handles, Seen, of_inventory};
 use super::process::{Alive, start_time};
-use super::{Instances, assemble, handles};
+use super::{Instances, assemble};
 use crate::act::layout::Layout;
 
 const COW: OwnFile = OwnFile {
@@ -108,6 +110,7 @@ fn state_files() -> StateFiles {
         cow: Presence::Present(COW),
         work: Presence::Absent,
         leaving: false,
+        record: None,
     };
     let rootfs = OwnFile { inode: 200, ..COW };
     StateFiles {
@@ -327,7 +330,7 @@ fn handles_follow_the_kernel_unless_a_step_was_faster() {
     std::fs::create_dir_all(layout.vm(vm)).unwrap();
     let cache = HandleCache::default();
 
-    cache.rebuild(cache.mark(), of_inventory(&inventory()), &layout);
+    cache.rebuild(cache.mark(), "boot", of_inventory(&inventory()), &layout);
     assert_eq!(cache.get(vm).process, Some(process()));
     assert_eq!(cache.running(), [vm]);
     let written = std::fs::read_to_string(layout.handles(vm)).unwrap();
@@ -348,23 +351,68 @@ fn handles_follow_the_kernel_unless_a_step_was_faster() {
     let mark = cache.mark();
     cache.change(&layout, vm, |handles| handles.process = None);
     cache.change(&layout, other, |handles| handles.tap = Some("bgr2".into()));
-    cache.rebuild(mark, of_inventory(&inventory()), &layout);
+    cache.rebuild(mark, "boot", of_inventory(&inventory()), &layout);
     assert_eq!(cache.get(vm).process, None);
     assert_eq!(cache.get(other).tap.as_deref(), Some("bgr2"));
 
     // One that began after it does, and what the kernel doesn't hold is gone.
-    cache.rebuild(cache.mark(), BTreeMap::new(), &layout);
+    cache.rebuild(cache.mark(), "boot", Seen::default(), &layout);
     assert_eq!(cache.get(vm), Handles::default());
     assert_eq!(cache.get(other), Handles::default());
     assert!(!layout.handles(vm).exists());
 }
 
+/// The inventory with one section that could not be read, in turn.
+fn with_a_section_unread() -> [Inventory; 4] {
+    let mut all = [inventory(), inventory(), inventory(), inventory()];
+    let [vmms, taps, loops, dms] = &mut all;
+    vmms.vmms = Probe::Unknown("x".into());
+    taps.taps = Probe::Unknown("x".into());
+    loops.loops = Probe::Unknown("x".into());
+    dms.dms = Probe::Unknown("x".into());
+    all
+}
+
 #[test]
-fn a_failed_section_says_nothing_about_handles() {
-    let mut inventory = inventory();
-    inventory.loops = Probe::Unknown("x".into());
-    let all: BTreeMap<VmUid, handles::Handles> = of_inventory(&inventory);
-    assert!(all[&intent().uid].loops.is_empty());
+fn a_failed_section_takes_no_handles_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path(), directory.path());
+    let vm = intent().uid;
+    std::fs::create_dir_all(layout.vm(vm)).unwrap();
+    let file = || std::fs::read_to_string(layout.handles(vm)).unwrap();
+    let rebuild = |cache: &HandleCache, boot: &str, inventory: &Inventory| {
+        cache.rebuild(cache.mark(), boot, of_inventory(inventory), &layout);
+    };
+    let cache = HandleCache::default();
+    rebuild(&cache, "boot", &inventory());
+    let (known, written) = (cache.get(vm), file());
+    for partial in with_a_section_unread() {
+        rebuild(&cache, "boot", &partial);
+        assert_eq!((cache.get(vm), file()), (known.clone(), written.clone()));
+
+        // A daemon that starts now knows less than the file, and leaves it.
+        let fresh = HandleCache::default();
+        rebuild(&fresh, "boot", &partial);
+        assert_ne!(fresh.get(vm), known);
+        assert_eq!(file(), written);
+        rebuild(&fresh, "boot", &inventory());
+        assert_eq!((fresh.get(vm), file()), (known.clone(), written.clone()));
+    }
+    // What the sections that could be read don't hold is gone.
+    let mut bare = inventory();
+    bare.vmms = Probe::Known(Vec::new());
+    bare.taps = Probe::Known(Vec::new());
+    bare.dms = Probe::Known(Vec::new());
+    bare.loops = Probe::Unknown("x".into());
+    rebuild(&cache, "boot", &bare);
+    let left = cache.get(vm);
+    assert_eq!((left.process, left.tap, left.root), (None, None, None));
+    assert_eq!(left.loops, known.loops);
+    // Another boot holds nothing of this one.
+    bare.boot_id = "later".into();
+    rebuild(&cache, "later", &bare);
+    assert_eq!(cache.get(vm), Handles::default());
+    assert!(!layout.handles(vm).exists());
 }
 
 #[tokio::test]
@@ -424,4 +472,31 @@ async fn a_guest_that_runs_is_asked_again_only_once_it_may_be_paused() {
     assert_eq!(seen().await, Instance::Paused);
     assert_eq!(seen().await, Instance::Running);
     assert_eq!(seen().await, Instance::Running);
+}
+
+#[test]
+fn a_base_over_the_image_of_the_last_start_is_the_vms_own() {
+    // An old database names another image than the disk was made over.
+    let mut vm = intent();
+    vm.image = Some(ImageDigest("ef".repeat(32)));
+    vm.applied = None;
+    let mut files = state_files();
+    let unknown = look(Ok(inventory()), &files, &vm);
+    assert!(unknown.vm(vm.uid).base_loop.unknown().is_some());
+    let mut started = vm.clone();
+    started.applied = Some(Applied {
+        spec: vm.spec.clone(),
+        generation: 1,
+        image: digest(),
+        restart_token: 0,
+    });
+    let record = VmRecord {
+        start: None,
+        vm: started,
+    };
+    let own = files.vms.as_mut().unwrap().get_mut(&vm.uid).unwrap();
+    own.record = Some(Arc::new(record));
+    let seen = look(Ok(inventory()), &files, &vm);
+    assert!(seen.vm(vm.uid).base_loop.present().is_some());
+    assert_eq!(seen.vm(vm.uid).slot, Some(vm.allocation.slot));
 }

@@ -45,13 +45,15 @@ pub enum Case {
     TeardownLeavesNothing,
     /// What is done for one VM is not done to another.
     OthersStay,
+    /// A tap has one owner: another VM with its number is refused, and can't remove it.
+    TapsHaveOneOwner,
     /// Bridge and NAT may be made again, and are seen.
     NetworkMayBeRepeated,
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::StepsMayBeRepeated,
         Self::StepsAreSeen,
         Self::RemovalOfTheAbsentSucceeds,
@@ -60,6 +62,7 @@ impl Case {
         Self::DisksOnlyGrow,
         Self::TeardownLeavesNothing,
         Self::OthersStay,
+        Self::TapsHaveOneOwner,
         Self::NetworkMayBeRepeated,
     ];
 
@@ -154,6 +157,18 @@ impl Case {
                 let before = trial.see(other).await;
                 trial.clean(one).await?;
                 equal(&"a teardown", &trial.see(other).await, &before)?;
+            }
+            Self::TapsHaveOneOwner => {
+                trial.make(one).await?;
+                let before = trial.see(one).await;
+                let thief = VmIntent {
+                    allocation: one.allocation.clone(),
+                    ..other.clone()
+                };
+                trial.must_not(&thief, &Step::EnsureTap).await?;
+                // Refused or without effect: it stays.
+                let _ = trial.step(&thief, &Step::RemoveTap).await;
+                equal(&"another's claim", &trial.see(one).await, &before)?;
             }
             Self::NetworkMayBeRepeated => {
                 let allow = Cidrs::of(["192.0.2.0/24".parse().map_err(|_| "a literal")?]);

@@ -46,7 +46,7 @@ struct State {
     pool: TapPool,
     pool_fails: bool,
     images: BTreeSet<ImageDigest>,
-    memory: u64,
+    memory: Option<u64>,
     room: Room,
     numbers: Numbers,
     extras: Extras,
@@ -70,7 +70,7 @@ impl Default for State {
             pool: TapPool::default(),
             pool_fails: false,
             images: BTreeSet::new(),
-            memory: 1 << 50,
+            memory: Some(1 << 50),
             room: Room {
                 free: Quantity::from_bytes(1 << 50),
                 ballast: Quantity::default(),
@@ -109,8 +109,8 @@ impl FakeHost {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the memory that VMs may take.
-    pub fn set_available_memory(&self, bytes: u64) {
+    /// Sets the memory that VMs may take; `None`: it can't be told.
+    pub fn set_available_memory(&self, bytes: Option<u64>) {
         self.state().memory = bytes;
     }
 
@@ -139,7 +139,7 @@ impl FakeHost {
     /// The tap pool as it is now.
     pub fn pool(&self) -> TapPool {
         let state = self.state();
-        let in_use = state.vms.values().filter(|vm| vm.tap).count();
+        let in_use = state.vms.values().filter(|vm| vm.tap.is_some()).count();
         TapPool {
             in_use: u32::try_from(in_use).unwrap_or(u32::MAX),
             ..state.pool
@@ -253,6 +253,11 @@ impl FakeHost {
             }
         }
         leaks
+    }
+
+    /// What is written beside VMs' disks is lost.
+    pub fn lose_records(&self) {
+        self.state().vms.values_mut().for_each(FakeVm::lose_record);
     }
 
     /// Kills a VM's VMM; answers whether one ran.
@@ -380,13 +385,25 @@ impl FakeHost {
                 numbers,
                 foreign,
                 pool,
+                boot,
                 ..
             } = state;
             numbers.ticks += 1;
+            if let (Step::EnsureTap, VmRef::Intended(vm)) = (step, vm) {
+                let slot = vm.allocation.slot;
+                let mut taps = vms.iter().filter(|(_, other)| other.tap == Some(slot));
+                if let Some((owner, _)) = taps.find(|(uid, _)| **uid != vm.uid) {
+                    let (name, uid) = (slot.tap(), vm.uid);
+                    return Err(StepError::lasting(
+                        format!("{name} is not the tap of {uid}: its alias is `{owner}`"),
+                        "nothing is done to it",
+                    ));
+                }
+            }
             let here = vms.entry(vm.uid()).or_default();
-            let had_tap = here.tap;
-            here.step(vm, step, numbers, foreign)?;
-            match (had_tap, here.tap) {
+            let had_tap = here.tap.is_some();
+            here.step(vm, step, numbers, foreign, &boot_id(*boot))?;
+            match (had_tap, here.tap.is_some()) {
                 (false, true) => pool.warm = pool.warm.saturating_sub(1),
                 (true, false) if pool.warm < size(*pool) => pool.warm += 1,
                 _ => {}
@@ -396,14 +413,7 @@ impl FakeHost {
     }
 
     fn host_step_call(&self, step: &HostStep) -> Result<Result<(), StepError>, Trouble> {
-        let name = match step {
-            HostStep::EnsureBridge { .. } => "making the bridge",
-            HostStep::EnsureNat { .. } => "making the NAT table",
-            HostStep::EnsurePool { .. } => "filling the tap pool",
-            HostStep::EnsureBallast { .. } => "allocating the ballast",
-            HostStep::ReleaseBallast => "releasing the ballast",
-        };
-        self.call(name, |state| {
+        self.call(host_step_name(step), |state| {
             match step {
                 HostStep::EnsureBridge { ipv6 } => {
                     state.ipv6 = match ipv6 {
@@ -483,7 +493,7 @@ impl FakeHost {
     pub fn do_observe(&self) -> Observed {
         let pool = self.pool();
         let state = self.state();
-        let boot_id = format!("00000000-0000-4000-8000-{:012}", state.boot);
+        let boot_id = boot_id(state.boot);
         if state.all_blind {
             return nothing_known(boot_id, "injected: the probe failed");
         }
@@ -516,6 +526,21 @@ impl FakeHost {
         };
         Section::blind(&state.blind, observed)
     }
+}
+
+/// What a call of a step of the host is named in [`crate::Site`]s.
+pub const fn host_step_name(step: &HostStep) -> &'static str {
+    match step {
+        HostStep::EnsureBridge { .. } => "making the bridge",
+        HostStep::EnsureNat { .. } => "making the NAT table",
+        HostStep::EnsurePool { .. } => "filling the tap pool",
+        HostStep::EnsureBallast { .. } => "allocating the ballast",
+        HostStep::ReleaseBallast => "releasing the ballast",
+    }
+}
+
+fn boot_id(boot: u32) -> String {
+    format!("00000000-0000-4000-8000-{boot:012}")
 }
 
 fn nothing_known(boot_id: String, why: &str) -> Observed {
@@ -684,11 +709,15 @@ impl Host for FakeHost {
     }
 
     async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
-        let state = self.state();
-        if state.all_blind {
-            return Err(StepError::transient("injected: the probe failed"));
-        }
-        Ok(Arc::new(state.trash()))
+        let name = "reading the trash";
+        let seen = self.faults.enter(name, false).and_then(|when| {
+            let state = self.state();
+            let seen = (!state.all_blind).then(|| Arc::new(state.trash()));
+            drop(state);
+            self.faults.leave(name, when).map(|()| seen)
+        });
+        let seen = heard(seen).await.map_err(StepError::transient)?;
+        seen.ok_or_else(|| StepError::transient("injected: the probe failed"))
     }
 
     async fn empty_trash(&self, id: &str) -> Result<(), StepError> {
@@ -701,10 +730,15 @@ impl Host for FakeHost {
     }
 
     async fn room(&self) -> Presence<Room> {
-        self.do_room()
+        let name = "looking at the room";
+        let seen = self.faults.enter(name, false).and_then(|when| {
+            let seen = self.do_room();
+            self.faults.leave(name, when).map(|()| seen)
+        });
+        heard(seen).await.unwrap_or_else(Presence::Unknown)
     }
 
-    fn available_memory(&self) -> u64 {
+    fn available_memory(&self) -> Option<u64> {
         self.state().memory
     }
 

@@ -5,15 +5,17 @@ mod inventory;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use banger_core::api::virtual_machine::Port;
-use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::intent::{Applied, ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, ObservedVm, Presence, Root, Vmm};
 use banger_core::plan::Step;
+use banger_core::record::{Incarnation, VmRecord};
 use banger_core::seam::{StepError, VmRef};
 use banger_core::trash::Trashed;
 use banger_protocol::inventory::{Exit, Ipv6, Process};
-use banger_protocol::{DiskRole, LoopNumber, Sectors, Ula};
+use banger_protocol::{DiskRole, LoopNumber, Sectors, Slot, Ula};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
@@ -23,11 +25,15 @@ use crate::foreign::Foreign;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeVm {
     pub(crate) process: Option<Process>,
+    /// The pid of the last VMM, as long as there is a jail: a signal goes to
+    /// whoever has it now.
+    pid: Option<u32>,
     pub(crate) booted: bool,
     pub(crate) paused: bool,
     pub(crate) jail: bool,
     pub(crate) exit: Option<Exit>,
-    pub(crate) tap: bool,
+    /// The slot that its tap is named after.
+    pub(crate) tap: Option<Slot>,
     base: Option<(LoopNumber, ImageDigest)>,
     cow: Option<LoopNumber>,
     work: Option<LoopNumber>,
@@ -36,6 +42,8 @@ pub(crate) struct FakeVm {
     /// The image that the root disk lies over: another one would corrupt it.
     cow_over: Option<ImageDigest>,
     work_file: Option<u64>,
+    /// What is written beside the disks.
+    record: Option<Arc<VmRecord>>,
     pub(crate) guest: Guest,
     /// What the guest was given.
     ipv6: Option<Ipv6Addr>,
@@ -56,6 +64,7 @@ struct Disks {
     cow: Option<u64>,
     cow_over: Option<ImageDigest>,
     work: Option<u64>,
+    record: Option<Arc<VmRecord>>,
 }
 
 /// Numbers that the kernel hands out.
@@ -81,6 +90,13 @@ fn ula() -> Ula {
     Ula::beside(Ipv4Net::new_assert(Ipv4Addr::new(172, 30, 0, 0), 16))
 }
 
+fn intent(vm: &VmRef) -> Option<&VmIntent> {
+    match vm {
+        VmRef::Intended(vm) => Some(vm),
+        VmRef::Orphan(_) => None,
+    }
+}
+
 fn errno(step: &Step, what: &str) -> StepError {
     StepError::transient(format!("{}: {what}", step.describe()))
 }
@@ -95,7 +111,7 @@ impl FakeVm {
     pub(crate) fn is_off(&self) -> bool {
         self.process.is_none()
             && !self.jail
-            && !self.tap
+            && self.tap.is_none()
             && self.base.is_none()
             && self.cow.is_none()
             && self.work.is_none()
@@ -125,12 +141,18 @@ impl FakeVm {
             cow_file: self.cow_file,
             cow_over: self.cow_over.take(),
             work_file: self.work_file,
+            record: self.record.take(),
             trashed: std::mem::take(&mut self.trashed),
             trash: std::mem::take(&mut self.trash),
             trash_over: std::mem::take(&mut self.trash_over),
             shelf: self.shelf.take(),
             ..Self::default()
         };
+    }
+
+    /// What is written beside the disks is lost.
+    pub(crate) fn lose_record(&mut self) {
+        self.record = None;
     }
 
     /// The VMM ends.
@@ -153,9 +175,13 @@ impl FakeVm {
         step: &Step,
         numbers: &mut Numbers,
         foreign: &mut Foreign,
+        boot_id: &str,
     ) -> Result<(), StepError> {
         match step {
-            Step::PinImage { .. } | Step::RecordExit { .. } | Step::Forget => {
+            Step::PinImage { .. }
+            | Step::RecordStart { .. }
+            | Step::RecordExit { .. }
+            | Step::Forget => {
                 return Err(errno(step, "this step never reaches a host"));
             }
             Step::MakeRootDisk { size } => {
@@ -169,6 +195,10 @@ impl FakeVm {
                     return Err(errno(step, "the root disk lies over another image"));
                 }
                 self.cow_file = Some(self.cow_file.unwrap_or(0).max(size.bytes()));
+                self.record = intent(vm).map(|vm| {
+                    let (start, vm) = (None, vm.clone());
+                    Arc::new(VmRecord { start, vm })
+                });
             }
             Step::MakeWorkDisk { size } => {
                 self.work_file = Some(self.work_file.unwrap_or(0).max(size.bytes()));
@@ -186,9 +216,16 @@ impl FakeVm {
                     _ => self.root = Some(*size),
                 }
             }
-            Step::EnsureTap => self.tap = true,
+            Step::EnsureTap => {
+                self.tap = Some(
+                    intent(vm)
+                        .ok_or_else(|| errno(step, "no intent"))?
+                        .allocation
+                        .slot,
+                );
+            }
             Step::StartVmm { .. } => {
-                if self.root.is_none() || !self.tap {
+                if self.root.is_none() || self.tap.is_none() {
                     return Err(errno(step, "ENOENT: the root disk or the tap is missing"));
                 }
                 if self.process.is_none() {
@@ -197,15 +234,27 @@ impl FakeVm {
                         pid,
                         start_time: numbers.ticks,
                     });
+                    self.pid = Some(pid);
                     self.jail = true;
                     self.exit = None;
                     self.guest = Guest::Silent;
                     (self.booted, self.paused) = (false, false);
                 }
             }
-            Step::BootGuest { .. } => {
-                if self.process.is_none() {
+            Step::BootGuest { applied } => {
+                let Some(process) = self.process else {
                     return Err(errno(step, "ECONNREFUSED: no VMM"));
+                };
+                if !self.booted {
+                    let start = Some(Incarnation {
+                        boot_id: boot_id.to_owned(),
+                        process,
+                    });
+                    self.record = intent(vm).map(|vm| {
+                        let mut vm = vm.clone();
+                        vm.applied = Some(Applied::clone(applied));
+                        Arc::new(VmRecord { start, vm })
+                    });
                 }
                 self.booted = true;
                 self.guest = Guest::Ready;
@@ -233,9 +282,8 @@ impl FakeVm {
             // It can't answer, and nothing is done to it.
             Step::ShutDownGuest { .. } if self.paused => {}
             Step::ShutDownGuest { .. } | Step::KillVmm => {
-                if let Some(process) = self.process {
-                    // Whoever has the pid gets the signal.
-                    foreign.signal(process.pid);
+                if let Some(pid) = self.pid {
+                    foreign.signal(pid);
                 }
                 self.end("success", 0);
             }
@@ -244,6 +292,7 @@ impl FakeVm {
                     return Err(errno(step, "EBUSY: the VMM runs"));
                 }
                 self.jail = false;
+                self.pid = None;
                 self.exit = None;
                 self.ports.clear();
                 self.guest = Guest::Silent;
@@ -252,7 +301,11 @@ impl FakeVm {
                 if self.process.is_some() {
                     return Err(errno(step, "EBUSY: the VMM holds the tap"));
                 }
-                self.tap = false;
+                // By name: another VM's number finds nothing.
+                let named = intent(vm).map(|vm| vm.allocation.slot);
+                if named.is_none() || named == self.tap {
+                    self.tap = None;
+                }
             }
             Step::RemoveRoot => {
                 if self.process.is_some() {
@@ -274,10 +327,12 @@ impl FakeVm {
                         cow: self.cow_file,
                         cow_over: self.cow_over.clone(),
                         work: self.work_file,
+                        record: self.record.clone(),
                     });
                     self.put_into_trash(vm, None, disks, numbers);
                 }
                 (self.cow_file, self.cow_over, self.work_file) = (None, None, None);
+                self.record = None;
             }
         }
         Ok(())
@@ -295,6 +350,7 @@ impl FakeVm {
             };
         };
         (self.cow_file, self.cow_over, self.work_file) = (disks.cow, disks.cow_over, disks.work);
+        self.record = disks.record;
         for entry in self.trash.extract_if(.., |entry| entry.disk.is_none()) {
             self.trash_over.remove(&entry.id);
         }
@@ -433,7 +489,8 @@ impl FakeVm {
             vmm: presence(self.process.map(|process| Vmm { process, instance })),
             exit: self.exit.clone(),
             jail: presence(self.jail.then_some(())),
-            tap: presence(self.tap.then_some(1)),
+            tap: presence(self.tap.map(|_| 1)),
+            slot: self.tap,
             base_loop: presence(self.base.as_ref().map(|(device, _)| *device)),
             cow_loop: presence(self.cow),
             work_loop: presence(self.work),
@@ -445,6 +502,7 @@ impl FakeVm {
             })),
             cow_file: file(self.cow_file),
             work_file: file(self.work_file),
+            record: self.record.clone(),
             guest: self.guest.clone(),
             ipv6: self
                 .ipv6

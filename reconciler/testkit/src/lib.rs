@@ -12,6 +12,6 @@ pub mod read;
 mod section;
 
 pub use extras::Extras;
-pub use fake_host::FakeHost;
+pub use fake_host::{FakeHost, host_step_name};
 pub use faults::{Fault, Faults, Site, Trouble, When, heard};
 pub use section::Section;

@@ -75,13 +75,15 @@ impl Section {
         }
         match self {
             Self::Vmms => (vm.vmm, vm.jail) = (unknown(why), unknown(why)),
-            Self::Taps => vm.tap = unknown(why),
+            Self::Taps => (vm.tap, vm.slot) = (unknown(why), None),
             Self::Loops => {
                 (vm.base_loop, vm.cow_loop, vm.work_loop) =
                     (unknown(why), unknown(why), unknown(why));
             }
             Self::Dms => (vm.origin, vm.root) = (unknown(why), unknown(why)),
-            Self::Files => (vm.cow_file, vm.work_file) = (unknown(why), unknown(why)),
+            Self::Files => {
+                (vm.cow_file, vm.work_file, vm.record) = (unknown(why), unknown(why), None);
+            }
             Self::Bridge | Self::Nat | Self::Images | Self::Room => {}
         }
     }

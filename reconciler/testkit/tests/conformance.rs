@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use banger_core::plan::HostStep;
-use banger_core::seam::Host;
-use banger_protocol::Sectors;
+use banger_core::plan::{HostStep, Step};
+use banger_core::seam::{Host, VmRef};
+use banger_protocol::{DiskRole, Sectors};
 use banger_testkit::conformance::{Bench, Case};
 use banger_testkit::{FakeHost, Section, generate};
 
@@ -51,4 +51,29 @@ async fn a_blind_host_does_not_conform() {
             assert!(case.run(&host, &bench).await.is_err(), "{section:?}");
         }
     }
+}
+
+/// A signal for a VMM that is gone hits whoever has its pid now: whoever plans
+/// one is found out.
+#[tokio::test]
+async fn a_signal_to_a_recycled_pid_hits_a_stranger() {
+    let host = FakeHost::new();
+    let bench = bench(&host).await;
+    let [vm, _] = &bench.vms;
+    let here = VmRef::Intended(Box::new(vm.clone()));
+    let (size, image) = (bench.size, bench.image.clone());
+    let attach = |role, image| Step::AttachLoop { role, image };
+    for step in [
+        Step::MakeRootDisk { size },
+        attach(DiskRole::Base, Some(image.clone())),
+        attach(DiskRole::Cow, None),
+        Step::EnsureRoot { size },
+        Step::EnsureTap,
+        Step::StartVmm { image },
+    ] {
+        host.vm_step(&here, &step).await.unwrap();
+    }
+    assert!(host.recycle_pid(vm.uid) && host.decoys_untouched());
+    host.vm_step(&here, &Step::KillVmm).await.unwrap();
+    assert!(!host.decoys_untouched());
 }

@@ -11,7 +11,7 @@ use banger_protocol::inventory::Exit;
 use nix::sys::signal::Signal;
 use rustix::fs::{Mode, OFlags};
 
-use crate::Host;
+use crate::{Failure, Host};
 
 /// Writes `$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS` to the path in `$0`. The
 /// doubled dollars are one for the shell: systemd expands single ones itself.
@@ -22,9 +22,15 @@ pub(super) fn path(host: &Host, uid: VmUid) -> PathBuf {
     host.jails().join(uid.to_string()).join("exit")
 }
 
-/// How the VMM ended, if it did and said so.
-pub fn read(host: &Host, uid: VmUid) -> Option<Exit> {
-    parse(&text(&path(host, uid)).ok()?)
+/// How the VMM ended, if it did and said so. A record that can't be read is an
+/// error: whether it ended well is not to be guessed.
+pub fn read(host: &Host, uid: VmUid) -> Result<Option<Exit>, Failure> {
+    let path = path(host, uid);
+    match text(&path) {
+        Ok(text) => Ok(parse(&text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::os("read", path.display().to_string(), e)),
+    }
 }
 
 fn text(path: &Path) -> std::io::Result<String> {
@@ -52,7 +58,19 @@ fn parse(text: &str) -> Option<Exit> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_one_that_is_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("exit");
+        let kind = |path: &Path| text(path).unwrap_err().kind();
+        assert_eq!(kind(&path), std::io::ErrorKind::NotFound);
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert_ne!(kind(&path), std::io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn statuses_are_numbers_and_signals_names() {

@@ -125,8 +125,13 @@ pub(super) fn make(
 }
 
 /// Whether a VM has a jail on disk.
-pub fn present(host: &Host, uid: VmUid) -> bool {
-    host.jails().join(uid.to_string()).is_dir()
+pub fn present(host: &Host, uid: VmUid) -> Result<bool, Failure> {
+    let path = host.jails().join(uid.to_string());
+    match std::fs::symlink_metadata(&path) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Failure::os("stat", path.display().to_string(), e)),
+    }
 }
 
 /// Every VM with a jail or a socket directory.

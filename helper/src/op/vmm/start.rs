@@ -125,11 +125,12 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
         None => Err(Failure::later(
             "unit",
             match super::exit(host, uid) {
-                Some(e) => format!(
+                Ok(Some(e)) => format!(
                     "{name} ended at once ({} {}): see its log",
                     e.result, e.status
                 ),
-                None => format!("{name} ended at once: see its log"),
+                Ok(None) => format!("{name} ended at once: see its log"),
+                Err(e) => format!("{name} ended at once, and how can't be read: {e}"),
             },
         )),
     }

@@ -6,8 +6,10 @@ use banger_protocol::{Cidrs, Slot, VmUid};
 
 use crate::api::virtual_machine::{Port, Protocol};
 use crate::intent::Intents;
+use crate::orphans::Orphans;
 
-/// Who holds what. An object on its way out still holds its slot and ports.
+/// Who holds what. An object on its way out still holds its slot and ports,
+/// and what no intent knows holds its slot.
 pub(super) struct Claims {
     slots: BTreeMap<Slot, VmUid>,
     ports: BTreeMap<(u16, Protocol), (VmUid, String)>,
@@ -33,12 +35,9 @@ impl Networks {
 }
 
 impl Claims {
-    pub(super) fn of(intents: &Intents) -> Self {
-        let slots = intents
-            .vms
-            .values()
-            .map(|vm| (vm.allocation.slot, vm.uid))
-            .collect();
+    pub(super) fn of(intents: &Intents, orphans: &Orphans) -> Self {
+        let known = intents.vms.values().map(|vm| (vm.allocation.slot, vm.uid));
+        let slots = orphans.slots().chain(known).collect();
         let ports = intents.vms.values().flat_map(|vm| {
             let holder = (vm.uid, vm.name().to_string());
             vm.spec
@@ -62,6 +61,11 @@ impl Claims {
         (1..=slots)
             .filter_map(|n| Slot::try_from(n).ok())
             .find(|slot| !self.slots.contains_key(slot))
+    }
+
+    /// Who holds this slot.
+    pub(super) fn holder(&self, slot: Slot) -> Option<VmUid> {
+        self.slots.get(&slot).copied()
     }
 
     /// Whether nobody holds this slot.

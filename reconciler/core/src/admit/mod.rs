@@ -71,7 +71,8 @@ pub fn admit(
     admit_with_trash(reading, before, gone, &shelf, rules, mint, now)
 }
 
-/// As [`admit`], where a document may bring back a VM of `shelf`.
+/// As [`admit`], where a document may bring back a VM of `shelf`, or take over
+/// one that the host holds and no intent knows.
 pub fn admit_with_trash(
     reading: &Reading,
     before: &Intents,
@@ -108,7 +109,7 @@ pub fn admit_with_trash(
     for document in images {
         image::admit(document, &mut admission, mint, now);
     }
-    let mut claims = claims::Claims::of(before);
+    let mut claims = claims::Claims::of(before, shelf.orphans());
     for document in vms {
         let basis = vm::Basis {
             declared: &declared,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_protocol::VmUid;
+use banger_protocol::{Slot, VmUid};
 use jiff::Timestamp;
 
 use super::claims::{Claims, Networks};
@@ -57,13 +57,19 @@ pub(super) fn admit(
             return;
         }
     }
+    let taken_over = || {
+        let vm = taken_over(name, shelf, rules, claims)?;
+        // Another document may have taken it over since the host was looked at.
+        (!admission.intents.vms.contains_key(&vm.uid)).then_some(vm)
+    };
+    let known = known.or_else(taken_over);
     let existing = match known {
         Some(vm) => Some(vm),
         None => match brought_back(name, shelf, rules, claims) {
             Ok(vm) => vm,
             Err((why, remedy)) => {
                 admission.reject(Problem {
-                    message: format!("it can't be told whether `{name}` lies in the trash: {why}"),
+                    message: format!("it can't be told whether `{name}` has disks already: {why}"),
                     remedy: Some(remedy),
                     ..document.problem("metadata.name")
                 });
@@ -205,6 +211,21 @@ fn renamed(name: &Name, declared: &BTreeSet<(Kind, Name)>, intents: &Intents) ->
     intents.vms.values().find(old).cloned()
 }
 
+/// The VM of this name that the host holds and no intent knows. One that runs
+/// keeps the address that its guest has, or is not taken over.
+fn taken_over(name: &Name, shelf: &Shelf, rules: &Rules, claims: &Claims) -> Option<VmIntent> {
+    let (runs, mut vm) = shelf.orphans().vm(name)?;
+    let slot = vm.allocation.slot;
+    let keeps = claims.holder(slot) == Some(vm.uid)
+        && slot.get() <= rules.slots
+        && allocation(slot, rules).as_ref() == Some(&vm.allocation);
+    if !keeps {
+        let other = || allocate(rules, claims);
+        vm.allocation = (!runs).then(other).flatten()?;
+    }
+    Some(vm)
+}
+
 /// The VM of this name that lies in the trash and comes back, with an address
 /// that is still free; or why that can't be told, and what to do about it.
 fn brought_back(
@@ -244,7 +265,10 @@ fn brought_back(
 }
 
 fn allocate(rules: &Rules, claims: &Claims) -> Option<Allocation> {
-    let slot = claims.free_slot(rules.slots)?;
+    allocation(claims.free_slot(rules.slots)?, rules)
+}
+
+fn allocation(slot: Slot, rules: &Rules) -> Option<Allocation> {
     let address = slot.address(rules.subnet)?;
     let mac = slot.mac(rules.subnet)?;
     Some(Allocation { slot, address, mac })
@@ -317,13 +341,6 @@ fn change(vm: &mut VmIntent, document: &Validated, written: &VirtualMachineSpec,
     // A confirmation was for what `diff` showed then; what stands now may say the same.
     vm.spec = spec;
     if let Some(applied) = &mut vm.applied {
-        // Nothing of these is given to the guest or to Firecracker: they
-        // are in force as soon as they are admitted.
-        applied.spec.run_policy = vm.spec.run_policy;
-        applied.spec.update_policy = vm.spec.update_policy;
-        applied.spec.nat = vm.spec.nat;
-        applied.spec.egress.clone_from(&vm.spec.egress);
-        applied.spec.ports.clone_from(&vm.spec.ports);
-        applied.spec.termination_grace_period_seconds = vm.spec.termination_grace_period_seconds;
+        applied.follow(&vm.spec);
     }
 }

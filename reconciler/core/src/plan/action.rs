@@ -108,6 +108,14 @@ pub enum Why {
         /// Boot clock, milliseconds.
         until_ms: u64,
     },
+    /// It runs, and nothing tells what it was started with: it is left as it is
+    /// until somebody restarts it.
+    StartNotRecorded,
+    /// A VM that no intent knows has its name or its address.
+    OrphanInTheWay {
+        /// Which, and what to do about it.
+        message: String,
+    },
     /// Changes that are taken at the next start.
     RestartRequired {
         /// They.

@@ -29,8 +29,8 @@ use crate::pressure::DiskState;
 pub struct Clock {
     /// Milliseconds since the host's boot (`CLOCK_BOOTTIME`).
     pub boot_ms: u64,
-    /// Memory that new VMs may take, bytes.
-    pub available_memory: u64,
+    /// Memory that new VMs may take, bytes; `None`: it can't be told.
+    pub available_memory: Option<u64>,
     /// The tap pool, as the owner wants it; `None`: it is left as it is.
     pub pool: Option<PoolTarget>,
     /// How full the disk is.

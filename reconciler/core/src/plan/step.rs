@@ -4,7 +4,7 @@
 use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, VmUid, WarmUps};
 
 use crate::api::{Name, Quantity};
-use crate::intent::ImageDigest;
+use crate::intent::{Applied, ImageDigest};
 
 /// A step of the host as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +103,15 @@ pub enum Step {
         /// The image whose kernel and initrd it boots.
         image: ImageDigest,
     },
-    /// Gives Firecracker the machine and starts the guest. Afterwards the
-    /// applied spec is what was given.
+    /// Gives Firecracker the machine and starts the guest.
     BootGuest {
-        /// The image.
-        image: ImageDigest,
+        /// What it is started with.
+        applied: Box<Applied>,
+    },
+    /// Writes down that the guest runs and what it was started with.
+    RecordStart {
+        /// That.
+        applied: Box<Applied>,
     },
     /// Opens and closes listeners so that exactly the spec's ports are published.
     PublishPorts,
@@ -164,6 +168,17 @@ pub enum Ending {
 }
 
 impl Step {
+    /// Whether it is about the store alone, and never reaches a host.
+    pub const fn is_the_stores(&self) -> bool {
+        matches!(
+            self,
+            Self::PinImage { .. }
+                | Self::RecordStart { .. }
+                | Self::RecordExit { .. }
+                | Self::Forget
+        )
+    }
+
     /// A few words for progress and events: `attaching the base loop`.
     pub fn describe(&self) -> String {
         match self {
@@ -176,6 +191,7 @@ impl Step {
             Self::EnsureTap => "creating the tap".into(),
             Self::StartVmm { .. } => "starting Firecracker".into(),
             Self::BootGuest { .. } => "booting the guest".into(),
+            Self::RecordStart { .. } => "recording the start".into(),
             Self::PublishPorts => "publishing ports".into(),
             Self::UpdateGuest => "updating the guest".into(),
             Self::PauseGuest => "pausing the guest".into(),

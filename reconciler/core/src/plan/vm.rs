@@ -19,7 +19,7 @@ use super::action::{Plan, Verb, VmPlan, Waiting, Why};
 use super::{Clock, Ending, Step, waiting_until};
 use crate::api::virtual_machine::{RunPolicy, UpdatePolicy};
 use crate::effect::{self, Effect, Effective};
-use crate::intent::{Intents, PowerOverride, VmIntent};
+use crate::intent::{Applied, Intents, PowerOverride, VmIntent};
 use crate::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 
 /// What Firecracker itself needs beside the guest's memory.
@@ -41,7 +41,7 @@ pub(super) fn plan(
     intents: &Intents,
     observed: &Observed,
     clock: Clock,
-    memory: &mut u64,
+    memory: &mut Option<u64>,
     plan: &mut Plan,
 ) {
     let mut case = Case {
@@ -67,7 +67,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn decide(&mut self, memory: &mut u64) -> Option<VmPlan> {
+    fn decide(&mut self, memory: &mut Option<u64>) -> Option<VmPlan> {
         // Before everything that could keep it back: a write may fail any moment.
         if self.must_stand_still() {
             return self.pause();
@@ -170,17 +170,21 @@ impl Case<'_> {
             Instance::Paused => return self.resume(),
             Instance::Running => {}
         }
-        // A start is recorded after it happened, and forgotten before a stop:
-        // one that isn't recorded may have been made with another spec than
-        // the last applied one. Only a fresh start makes it known.
+        // A start is recorded after it happened, and forgotten before a stop;
+        // and an old database may have been put back. What runs is no worse
+        // for that: it is taken over as it stands.
         let recorded = self.vm.applied.as_ref().filter(|_| self.is_of_this_boot());
+        let known = self.here.started_with(&self.host.boot_id);
+        if let Some(known) = known
+            && !recorded.is_some_and(|recorded| recorded.is_same_start(known))
+        {
+            let applied = Box::new(known.clone());
+            let record = vec![Step::RecordStart { applied }];
+            let reason = "it runs and its start was not recorded";
+            return Some(self.action(Verb::Update, reason, Effect::Live, record));
+        }
         let Some(applied) = recorded else {
-            return Some(self.action(
-                Verb::Demote,
-                "its start was not recorded",
-                Effect::Restart,
-                self.removals(),
-            ));
+            return self.unrecorded();
         };
         let changes = effect::pending(self.vm, self.intents);
         let effective = effect::effective(self.vm, self.intents);
@@ -232,8 +236,29 @@ impl Case<'_> {
         Some(self.action(Verb::Update, "its spec changed", Effect::Live, steps))
     }
 
+    /// Nothing tells what it was started with, so that nothing can be compared
+    /// with it. It is left as it is, unless a person asks for a fresh start.
+    fn unrecorded(&mut self) -> Option<VmPlan> {
+        let honoured = self
+            .vm
+            .applied
+            .as_ref()
+            .map(|applied| applied.restart_token);
+        if honoured.unwrap_or(0) < self.vm.restart_token {
+            let effective = effect::effective(self.vm, self.intents);
+            return match self.no_room_to_start(&effective) {
+                Some(why) => self.wait(why),
+                None => {
+                    let (reason, effect) = ("a restart was asked for", Effect::Restart);
+                    Some(self.action(Verb::Stop, reason, effect, self.removals()))
+                }
+            };
+        }
+        self.wait(Why::StartNotRecorded)
+    }
+
     /// Wanted running, and no VMM.
-    fn missing(&mut self, memory: &mut u64) -> Option<VmPlan> {
+    fn missing(&mut self, memory: &mut Option<u64>) -> Option<VmPlan> {
         let effective = effect::effective(self.vm, self.intents);
         self.hold(&effective);
         let wanted = Sectors::from_bytes(effective.spec.root_disk.bytes());
@@ -279,6 +304,9 @@ impl Case<'_> {
                 message: why.to_owned(),
             });
         }
+        if let Some(why) = self.orphan_in_the_way() {
+            return self.wait(why);
+        }
         let Some(image) = effective.image.clone() else {
             let message = match self.intents.image(&self.vm.spec.image) {
                 Some(_) => format!("image `{}` is not imported yet", self.vm.spec.image),
@@ -299,16 +327,47 @@ impl Case<'_> {
             return self.wait(why);
         }
         let needed = effective.spec.memory.bytes() + VMM_OVERHEAD;
-        if needed > *memory {
+        let Some(left) = memory.as_mut() else {
+            let message = "how much memory the host has left can't be read (see the daemon's \
+                           log): nothing is started until it can"
+                .to_owned();
+            return self.wait(Why::ObservationFailed { message });
+        };
+        if needed > *left {
             let message = format!(
                 "it needs {} and the host has {} MiB left",
                 effective.spec.memory,
-                *memory >> 20
+                *left >> 20
             );
             return self.wait(Why::InsufficientMemory { message });
         }
-        *memory -= needed;
+        *left -= needed;
         Some(self.create(&effective, image, wanted))
+    }
+
+    /// A VM that no intent knows and that has this one's address, or runs under
+    /// its name: before it is gone, not even a disk is made.
+    fn orphan_in_the_way(&self) -> Option<Why> {
+        let named = |here: &ObservedVm| {
+            let record = here.record.as_ref();
+            here.vmm.present().is_some()
+                && record.is_some_and(|record| record.vm.name() == self.vm.name())
+        };
+        let slot = self.vm.allocation.slot;
+        let mut orphans = self.host.vms.iter().filter(|(uid, here)| {
+            !self.intents.vms.contains_key(uid) && (here.slot == Some(slot) || named(here))
+        });
+        let (uid, here) = orphans.next()?;
+        let has = match here.slot == Some(slot) {
+            true => format!("has its address ({})", slot.tap()),
+            false => "runs under its name".to_owned(),
+        };
+        let remedy = match here.vmm.is_absent() {
+            true => "`banger gc` removes what is left of it".to_owned(),
+            false => format!("`banger gc --orphan {uid}` ends it and keeps its disks in the trash"),
+        };
+        let message = format!("{uid}, which the database doesn't know, {has}: {remedy}");
+        Some(Why::OrphanInTheWay { message })
     }
 
     fn create(
@@ -367,7 +426,15 @@ impl Case<'_> {
         steps.push(Step::StartVmm {
             image: image.clone(),
         });
-        steps.push(Step::BootGuest { image });
+        let applied = Applied {
+            spec: effective.spec.clone(),
+            generation: self.vm.generation,
+            image,
+            restart_token: self.vm.restart_token,
+        };
+        steps.push(Step::BootGuest {
+            applied: Box::new(applied),
+        });
         if here.ports != self.vm.spec.ports {
             steps.push(Step::PublishPorts);
         }

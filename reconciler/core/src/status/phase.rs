@@ -73,6 +73,7 @@ fn missing(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             Why::BackOff { .. } => failed = Some(Phase::Failed),
             Why::ImageNotReady { message }
             | Why::InsufficientMemory { message }
+            | Why::OrphanInTheWay { message }
             | Why::RootDiskTooSmall { message } => return (Phase::Pending, message.clone()),
             Why::ObservationFailed { message } => return (Phase::Unknown, message.clone()),
             Why::DiskMissing { changes } => {
@@ -81,7 +82,9 @@ fn missing(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             Why::DiskPressure { left, needed } => {
                 return (Phase::Pending, disk::words(view, *left, *needed));
             }
-            Why::RestartRequired { .. } | Why::ConfirmationRequired { .. } => {}
+            Why::RestartRequired { .. }
+            | Why::ConfirmationRequired { .. }
+            | Why::StartNotRecorded => {}
         }
     }
     let message = error(view, vm).unwrap_or_default();

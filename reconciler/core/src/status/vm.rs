@@ -86,6 +86,16 @@ fn conditions(
                     vm.name()
                 ),
             ),
+            Why::StartNotRecorded => conditions.set(
+                ConditionType::RestartRequired,
+                ConditionStatus::True,
+                "StartNotRecorded",
+                format!(
+                    "it runs, and nothing tells what it was started with: it is left as it is; \
+                     `banger vm restart {}` starts it as its document says",
+                    vm.name()
+                ),
+            ),
             Why::ConfirmationRequired { changes } => conditions.set(
                 ConditionType::ConfirmationRequired,
                 ConditionStatus::True,
@@ -167,6 +177,7 @@ fn reason(view: &View<'_>, vm: &VmIntent) -> Option<String> {
                 Why::ObservationFailed { .. } => "ObservationFailed",
                 Why::ImageNotReady { .. } => "ImageNotReady",
                 Why::InsufficientMemory { .. } => "InsufficientMemory",
+                Why::OrphanInTheWay { .. } => "OrphanInTheWay",
                 Why::RootDiskTooSmall { .. } => "RootDiskTooSmall",
                 Why::DiskMissing { .. } => "DiskMissing",
                 Why::DiskPressure { .. } => "DiskPressure",

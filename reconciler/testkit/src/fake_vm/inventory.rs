@@ -24,11 +24,11 @@ impl FakeVm {
             });
         }
         if let Probe::Known(taps) = &mut inventory.taps
-            && self.tap
+            && let Some(slot) = self.tap
         {
-            // The simulated host hands out no ifindexes, and needs no unique names.
+            // The simulated host hands out no ifindexes.
             taps.push(Tap {
-                name: "bgr1".into(),
+                name: slot.tap(),
                 uid: Some(uid),
                 ifindex: 1,
                 attached: true,

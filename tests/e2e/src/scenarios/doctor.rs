@@ -1,5 +1,6 @@
 //! `banger doctor` on a host that is well, its list with decoys on the host,
-//! and a lost database: what ran goes on running until somebody names it.
+//! and a lost database: a document takes over the VM of its name; what has none
+//! goes on running until somebody names it.
 
 use std::time::Duration;
 
@@ -29,7 +30,19 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
         ensure!(list.contains(word), "the list lacks `{word}`:\n{list}");
     }
 
-    // The database is lost, and the document with it.
+    // The database is lost: the document takes over the VM that runs.
+    lab.root("systemctl stop bangerd && rm /var/lib/banger/banger.db*")?;
+    lab.root("systemctl start bangerd")?;
+    lab.until(
+        "the VM is taken over",
+        "su owner -c 'banger doctor --inventory' | grep -q 'adopted 1/1 running VMs'",
+        SOON,
+    )?;
+    lab.owner("banger wait --for=condition=Ready vm/web --timeout 300s")?;
+    let now = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
+    ensure!(now == (uid.clone(), pid), "{now:?} instead of {uid} {pid}");
+
+    // It is lost again, and the document with it.
     lab.root("systemctl stop bangerd && rm /var/lib/banger/banger.db*")?;
     lab.owner("mv ~/.config/banger/vms/web.yaml /tmp/web.yaml")?;
     lab.root("systemctl start bangerd")?;

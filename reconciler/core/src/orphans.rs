@@ -1,0 +1,97 @@
+//! VMs that the host holds and no intent knows: the database was lost, or an
+//! old one put back.
+//!
+//! Guarantees: a document takes over the VM of its name whose record lies
+//! beside its disks, with uid, disks and address; nobody else is given an
+//! address that such a VM has.
+
+use std::collections::BTreeMap;
+
+use banger_protocol::{Slot, VmUid};
+
+use crate::api::Name;
+use crate::intent::{Backoff, Intents, VmIntent};
+use crate::observed::{Observed, ObservedVm};
+
+/// What of the host no intent knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Each with whether it runs.
+    vms: BTreeMap<Name, (bool, VmIntent)>,
+    slots: BTreeMap<Slot, VmUid>,
+    unknown: Option<String>,
+}
+
+impl Orphans {
+    /// All that these intents don't know. They must have been read before the
+    /// host was: a VM that went meanwhile is no orphan.
+    pub fn of(observed: &Observed, intents: &Intents) -> Self {
+        let mut orphans = Self::default();
+        let unread = observed.elsewhere.cow_file.unknown();
+        orphans.unknown = unread.map(str::to_owned);
+        let mut best: BTreeMap<&Name, (bool, VmUid, &VmIntent)> = BTreeMap::new();
+        for (uid, here) in &observed.vms {
+            if intents.vms.contains_key(uid) {
+                continue;
+            }
+            if let Some(why) = here.cow_file.unknown() {
+                orphans.unknown.get_or_insert(why.to_owned());
+            }
+            let vm = here.record.as_ref().map(|record| &record.vm);
+            let slots = here.slot.into_iter();
+            for slot in slots.chain(vm.map(|vm| vm.allocation.slot)) {
+                orphans.slots.entry(slot).or_insert(*uid);
+            }
+            let Some(vm) = vm.filter(|_| has_disks(here)) else {
+                continue;
+            };
+            // Of two, the one that runs, or else the one that was made later.
+            let rank = (here.vmm.present().is_some(), *uid, vm);
+            match best.get(vm.name()) {
+                Some(other) if (other.0, other.1) > (rank.0, rank.1) => {}
+                _ => {
+                    best.insert(vm.name(), rank);
+                }
+            }
+        }
+        let vms = best.into_iter();
+        let owned = |(name, (runs, _, vm)): (&Name, (bool, VmUid, &VmIntent))| {
+            (name.clone(), (runs, vm.clone()))
+        };
+        orphans.vms = vms.map(owned).collect();
+        orphans
+    }
+
+    /// The VM that a document of this name takes over, as an intent again, and
+    /// whether it runs.
+    pub(crate) fn vm(&self, name: &Name) -> Option<(bool, VmIntent)> {
+        let (runs, vm) = self.vms.get(name)?.clone();
+        let vm = VmIntent {
+            confirmations: Vec::new(),
+            deletion: None,
+            restoring: false,
+            renaming: None,
+            // Whether it runs as recorded is for the host to say.
+            started: None,
+            completed: false,
+            crash: Backoff::default(),
+            error: Backoff::default(),
+            ..vm
+        };
+        Some((runs, vm))
+    }
+
+    /// The slots that they have.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, VmUid)> {
+        self.slots.iter().map(|(slot, uid)| (*slot, *uid))
+    }
+
+    /// Why it can't be told what VMs the host holds.
+    pub(crate) fn why_unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+}
+
+fn has_disks(here: &ObservedVm) -> bool {
+    here.cow_file.present().is_some() || here.work_file.present().is_some()
+}
