@@ -102,12 +102,11 @@ impl Part {
             };
             let mut set = bare(set);
             if let Some(object) = set.as_object_mut() {
-                match (object.remove("elem"), counted) {
-                    (Some(Value::Array(mut elements)), Counted::Whole(_)) => {
-                        elements.sort_by_cached_key(Value::to_string);
-                        object.insert("elem".to_owned(), Value::Array(elements));
-                    }
-                    _ => {}
+                if let (Some(Value::Array(mut elements)), Counted::Whole(_)) =
+                    (object.remove("elem"), counted)
+                {
+                    elements.sort_by_cached_key(Value::to_string);
+                    object.insert("elem".to_owned(), Value::Array(elements));
                 }
             }
             body.push(set);
