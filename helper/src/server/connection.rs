@@ -249,7 +249,7 @@ fn refusal(op: &str, step: &str, message: String) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, SeekFrom};
+    use std::io::Seek;
 
     use super::*;
 
@@ -270,7 +270,7 @@ mod tests {
                 &refusal("ensure-nat", "slot", "no".into()),
             );
         });
-        (&log).seek(SeekFrom::Start(0)).unwrap();
+        (&log).rewind().unwrap();
         let text = std::io::read_to_string(&log).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].contains("op=\"remove-dm\""), "{text}");
