@@ -495,7 +495,12 @@ impl World {
                 if let Some(vm) = self.intent(&name) {
                     let changes = effect::pending(vm, &intents);
                     let words = changes.iter().filter_map(effect::FieldChange::confirmation);
-                    vm.confirmations = words.collect();
+                    // As the controller does: what was confirmed before still is.
+                    for word in words {
+                        if !vm.confirmations.contains(&word) {
+                            vm.confirmations.push(word);
+                        }
+                    }
                 }
             }
             11 => {

@@ -253,9 +253,17 @@ fn what_waits_is_not_planned_and_what_is_live_is() {
     );
 }
 
+/// Disks that such VMs lack were never there.
+fn never_started(intents: &mut Intents) {
+    for vm in intents.vms.values_mut() {
+        vm.applied = None;
+    }
+}
+
 #[test]
 fn memory_that_isnt_there_is_waited_for() {
     let (mut intents, mut observed) = running("memory: 1Gi");
+    never_started(&mut intents);
     observed.vms.clear();
     let clock = Clock {
         available_memory: Some(512 << 20),
@@ -438,7 +446,8 @@ fn a_paused_guest_shuts_down_only_where_it_may_write() {
 
 #[test]
 fn a_vm_with_its_disks_starts_for_as_long_as_others_run() {
-    let (intents, mut observed) = running("vcpus: 1");
+    let (mut intents, mut observed) = running("vcpus: 1");
+    never_started(&mut intents);
     let off = |disk: bool| {
         let length = 1 << 30;
         let mut vm = ObservedVm::absent();

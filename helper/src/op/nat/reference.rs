@@ -101,13 +101,12 @@ impl Part {
                 continue;
             };
             let mut set = bare(set);
-            if let Some(object) = set.as_object_mut() {
-                if let (Some(Value::Array(mut elements)), Counted::Whole(_)) =
+            if let Some(object) = set.as_object_mut()
+                && let (Some(Value::Array(mut elements)), Counted::Whole(_)) =
                     (object.remove("elem"), counted)
-                {
-                    elements.sort_by_cached_key(Value::to_string);
-                    object.insert("elem".to_owned(), Value::Array(elements));
-                }
+            {
+                elements.sort_by_cached_key(Value::to_string);
+                object.insert("elem".to_owned(), Value::Array(elements));
             }
             body.push(set);
         }

@@ -92,7 +92,10 @@ async fn what_was_not_seen_in_the_trash_is_not_taken_for_new() {
     daemon.host.fail_observations(true);
     daemon.write("web.yaml", &vm("web", "")).await;
     let (_, problems) = daemon.handle.sync().await.unwrap();
-    assert!(problems[0].message.contains("trash"), "{problems:?}");
+    assert!(
+        problems[0].message.contains("has disks already"),
+        "{problems:?}"
+    );
     assert!(daemon.handle.published().borrow().vms.is_empty());
     daemon.host.fail_observations(false);
     assert_eq!(uid(&daemon.ready("web").await), before);
