@@ -75,7 +75,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
             "getent ahostsv4 www.example | grep -q 198.51.100.2".to_owned(),
         ),
         (
-            "the owner's file",
+            "a file of the owner",
             "for _ in 1 2 3 4 5 6 7 8 9 10; do grep -qx kept /etc/kept && exit 0; sleep 1; done; \
              exit 1"
                 .to_owned(),
