@@ -176,8 +176,8 @@ fn an_interrupt_during_up_takes_qemu_down_and_reset_boots_it() {
         .spawn()
         .unwrap();
     let mut said = BufReader::new(up.stderr.take().unwrap()).lines();
-    let prepared = said.any(|line| line.unwrap().contains("prepare disk"));
-    assert!(prepared, "`host up` did not get as far as QEMU");
+    let begun = said.any(|line| line.unwrap().contains("boot host"));
+    assert!(begun, "`host up` did not get as far as QEMU");
     kill_process(Pid::from_child(&up), Signal::INT).unwrap();
     let rest: Vec<_> = said.map_while(Result::ok).collect();
     assert!(!up.wait().unwrap().success());
