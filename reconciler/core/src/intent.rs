@@ -268,6 +268,16 @@ impl VmIntent {
         let applied = self.applied.as_ref().map(|applied| &applied.image);
         self.image.as_ref() == Some(digest) || applied == Some(digest)
     }
+
+    /// Whether it ran and is to run again with the root disk that it had: then
+    /// that must be somewhere. One that was to be replaced may be in the trash
+    /// by itself already, and the new one not yet made.
+    pub fn keeps_its_root_disk(&self) -> bool {
+        let replaced = |it: &Confirmation| it.disk == DiskRole::Cow;
+        self.applied.is_some()
+            && self.deletion.is_none()
+            && !self.confirmations.iter().any(replaced)
+    }
 }
 
 impl ImageIntent {

@@ -90,6 +90,8 @@ struct World {
     /// Names whose document was there, in whatever form, at the last pass too.
     kept: BTreeMap<String, VmUid>,
     happened: VecDeque<String>,
+    /// The last step that failed, and why.
+    failed: String,
     /// How often each thing came about: a history that does nothing proves nothing.
     counted: BTreeMap<&'static str, u64>,
 }
@@ -122,6 +124,7 @@ impl World {
             gauge: Gauge::default(),
             kept: BTreeMap::new(),
             happened: VecDeque::new(),
+            failed: String::new(),
             counted: BTreeMap::new(),
         }
     }
@@ -301,8 +304,9 @@ impl World {
                 Ok(()) => {
                     outcome::after_step(vm, step, &moment);
                 }
-                Err(_) => {
+                Err(error) => {
                     outcome::after_failure(&mut vm.error, self.boot_ms);
+                    self.failed = format!("{}: {step:?}: {error}", vm.name());
                     self.count("failed step");
                     return;
                 }
@@ -375,7 +379,8 @@ impl World {
                 }
             }
         }
-        panic!("it doesn't settle: {:#?}", self.pass());
+        let plan = self.pass();
+        panic!("it doesn't settle: {}; {plan:#?}", self.failed);
     }
 
     /// Faults end; then everything must be as the files say.

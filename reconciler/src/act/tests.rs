@@ -398,6 +398,21 @@ fn a_vm_whose_disks_are_nowhere_does_not_get_empty_ones() {
     );
 }
 
+/// Its root disk went to the trash by itself, the new one was not made yet, and
+/// its document went and came back.
+#[test]
+fn a_vm_whose_root_disk_was_to_be_replaced_goes_on_without_it() {
+    let state = state();
+    let VmRef::Intended(mut vm) = ran() else {
+        panic!("it has an intent");
+    };
+    vm.confirmations.push(banger_core::intent::Confirmation {
+        disk: DiskRole::Cow,
+        change: "spec.rootDisk.size: 6Gi -> 4Gi".into(),
+    });
+    trash_list::restore(&state.layout, &VmRef::Intended(vm)).unwrap();
+}
+
 #[test]
 fn only_an_entry_of_the_trash_is_emptied() {
     let state = state();

@@ -141,10 +141,9 @@ pub(super) fn restore(layout: &Layout, vm: &VmRef) -> Result<(), StepError> {
     files::remove(&directory.join(DESCRIPTION)).map_err(failed)
 }
 
-/// Whether it ran and is to run again: then its disks must be somewhere.
 fn had_disks(vm: &VmRef) -> bool {
     match vm {
-        VmRef::Intended(vm) => vm.applied.is_some() && vm.deletion.is_none(),
+        VmRef::Intended(vm) => vm.keeps_its_root_disk(),
         VmRef::Orphan(_) => false,
     }
 }

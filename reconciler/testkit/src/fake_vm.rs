@@ -343,9 +343,10 @@ impl FakeVm {
             return Ok(());
         }
         let Some(disks) = self.shelf.take() else {
-            let had = |vm: &VmIntent| vm.applied.is_some() && vm.deletion.is_none();
             return match vm {
-                VmRef::Intended(vm) if had(vm) => Err(errno(step, "its disks are nowhere")),
+                VmRef::Intended(vm) if vm.keeps_its_root_disk() => {
+                    Err(errno(step, "its disks are nowhere"))
+                }
                 _ => Ok(()),
             };
         };
