@@ -312,20 +312,15 @@ async fn a_root_disk_of_nobody_knows_whom_keeps_the_images() {
 async fn an_image_that_cannot_be_removed_is_said_and_tried_again() {
     let daemon = Daemon::start().await;
     daemon.write("image.yaml", IMAGE).await;
+    let imported = |_: &Published| images(&daemon.host.do_holdings()) == 1;
+    daemon.until("imported", imported).await;
     edit_the_image(&daemon).await;
     let removal = Site {
         name: "removing an image".into(),
         nth: 0,
     };
     daemon.host.faults().aim(removal, When::Before);
-    let collected = loop {
-        let collected = daemon.handle.collect(Collect::default()).await.unwrap();
-        if !collected.removed.is_empty() {
-            break collected;
-        }
-        // The import may be under way, or wait for the loop's next pass.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
+    let collected = daemon.handle.collect(Collect::default()).await.unwrap();
     assert!(collected.removed[0].failed.is_some(), "{collected:#?}");
     let collected = daemon.handle.collect(Collect::default()).await.unwrap();
     assert_eq!(collected.removed[0].failed, None);
