@@ -202,8 +202,12 @@ fn rest(lab: &Lab, wanted: &Wanted) -> Result<()> {
     let b = format!("(.items[] | select(.metadata.name == \"b\") | .spec.vcpus == {vcpus})");
     let number = running(wanted).len();
     let query = format!("(.items | length) == {number} and {a} and {b} and {ready}");
+    // A VMM that was killed a moment ago may still be shown: each that is must live.
     let line = format!(
-        "su owner -c 'banger get vms -o json' 2>/dev/null | jq -e {} >/dev/null && su owner -c 'banger diff' >/dev/null 2>&1",
+        "vms=$(su owner -c 'banger get vms -o json' 2>/dev/null) && \
+         jq -e {} <<<\"$vms\" >/dev/null && \
+         jq '.items[].status.handles.pid' <<<\"$vms\" | xargs -n 1 kill -0 2>/dev/null && \
+         su owner -c 'banger diff' >/dev/null 2>&1",
         quote(&query)
     );
     lab.until("the host comes to rest", &line, REST)
