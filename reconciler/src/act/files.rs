@@ -43,13 +43,6 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// As [`replace`], and the file outlives a power cut.
-pub fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes)?;
-    File::open(path)?.sync_all()?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
 /// What a regular file holds, links not followed; `None` where there is none,
 /// or more than so many bytes of it.
 pub fn read_at_most(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {

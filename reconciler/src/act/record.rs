@@ -18,7 +18,7 @@ pub(super) fn write(layout: &Layout, vm: VmIntent, start: Option<Incarnation>) {
     let path = layout.record(uid);
     let json = serde_json::to_vec_pretty(&VmRecord { start, vm });
     let written = json.map_err(io::Error::from);
-    let written = written.and_then(|json| files::replace_durably(&path, &json));
+    let written = written.and_then(|json| files::replace(&path, &json));
     if let Err(error) = written {
         tracing::warn!(vm_uid = %uid, "{} could not be written: {error}", path.display());
     }
