@@ -289,14 +289,7 @@ fn a_plan_never_touches_what_no_intent_knows() {
     let host = host();
     let orphan = run(&host, 1);
     host.do_host_step(&nat(&[&orphan])).unwrap();
-    let clock = Clock {
-        pool: None,
-        boot_ms: 1,
-        available_memory: Some(1 << 40),
-        disk: DiskState::default(),
-        guest_to_guest: true,
-        ipv6: true,
-    };
+    let clock = clock();
     let nothing = plan(&Intents::default(), &host.do_observe(), clock);
     assert!(nothing.is_empty(), "{nothing:#?}");
 
@@ -348,18 +341,23 @@ fn only_what_is_proved_is_adopted() {
     assert_eq!(unknown, None, "what can't be seen isn't counted");
 }
 
-#[test]
-fn nothing_is_made_where_an_unknown_vm_has_the_name_or_the_address() {
-    let host = host();
-    let orphan = run(&host, 1);
-    let clock = Clock {
+/// With memory to spare.
+fn clock() -> Clock {
+    Clock {
         pool: None,
         boot_ms: 1,
         available_memory: Some(1 << 40),
         disk: DiskState::default(),
         guest_to_guest: true,
         ipv6: true,
-    };
+    }
+}
+
+#[test]
+fn nothing_is_made_where_an_unknown_vm_has_the_name_or_the_address() {
+    let host = host();
+    let orphan = run(&host, 1);
+    let clock = clock();
     let mut same_name = generate::vm(2, generate::spec("debian"));
     same_name.metadata = orphan.metadata.clone();
     let mut same_slot = generate::vm(3, generate::spec("debian"));
@@ -396,14 +394,7 @@ fn nothing_is_made_where_an_unknown_vm_has_the_name_or_the_address() {
 fn a_start_that_is_taken_over_is_not_followed_by_what_it_was_confirmed_for() {
     let host = host();
     let ran = run(&host, 1);
-    let clock = Clock {
-        pool: None,
-        boot_ms: 1,
-        available_memory: Some(1 << 40),
-        disk: DiskState::default(),
-        guest_to_guest: true,
-        ipv6: true,
-    };
+    let clock = clock();
     // The database is from before: it would make the disk anew that was just made.
     let mut old = ran.clone();
     let applied = old.applied.as_mut().unwrap();
