@@ -1,0 +1,95 @@
+//! What must hold at every pass.
+
+use std::collections::BTreeSet;
+
+use banger_core::api::Name;
+use banger_core::intent::Intents;
+use banger_core::observed::Observed;
+use banger_core::plan::{ImageStep, Plan, Verb};
+use banger_core::pressure::Pressure;
+
+use crate::file::File;
+use crate::world::World;
+
+impl World {
+    /// No document, no deletion without one; and nobody shares anything.
+    pub(crate) fn check_admission(&mut self, before: &Intents) {
+        let mut slots = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        for vm in self.intents.vms.values() {
+            assert!(
+                slots.insert(vm.allocation.slot),
+                "{} shares a slot",
+                vm.name()
+            );
+            let address = vm.allocation.address;
+            assert!(addresses.insert(address), "{} shares {address}", vm.name());
+        }
+        let lasting = std::mem::take(&mut self.kept);
+        for (name, file) in &self.files {
+            if *file == File::Absent {
+                continue;
+            }
+            let name: Name = name.parse().unwrap();
+            let now = self.intents.vm(&name);
+            if let Some(now) = now.filter(|now| now.deletion.is_none()) {
+                self.kept.insert(name.to_string(), now.uid);
+            }
+            if let Some(uid) = lasting.get(name.as_str()) {
+                let now = now.unwrap_or_else(|| panic!("{name} is lost though it has a file"));
+                assert_eq!(now.uid, *uid, "{name} is another one now");
+                assert!(
+                    now.deletion.is_none(),
+                    "{name} is deleted though it has a file"
+                );
+            }
+            let broken = matches!(file, File::Refused | File::Garbage);
+            if broken && let Some(old) = before.vm(&name) {
+                let now = &self.intents.vms[&old.uid];
+                assert_eq!(
+                    now.deletion, old.deletion,
+                    "{name}: a broken file decided that"
+                );
+                assert_eq!(now.spec, old.spec, "{name}: a broken file changed the spec");
+            }
+        }
+    }
+}
+
+/// What can't be seen is neither made nor removed.
+pub(crate) fn check_plan(plan: &Plan, observed: &Observed) {
+    for action in &plan.vms {
+        let here = observed.vm(action.uid);
+        if action.verb == Verb::Pause {
+            // Neither, and it can't wait until all can be seen.
+            assert!(here.vmm.present().is_some(), "{action:?}");
+            continue;
+        }
+        let why = here.first_unknown();
+        assert!(why.is_none(), "{why:?}, but {action:?}");
+    }
+    for step in &plan.images {
+        let removes = matches!(step, ImageStep::Remove { .. });
+        assert!(!removes || observed.images.unknown().is_none(), "{step:?}");
+    }
+}
+
+/// Nothing is made without room for it, and nothing writes without any; what
+/// can't be told changes nothing.
+pub(crate) fn check_pressure(plan: &Plan, observed: &Observed, pressure: Pressure) {
+    let known = observed.room.present().is_some();
+    for action in &plan.vms {
+        let here = observed.vm(action.uid);
+        let room = match action.verb {
+            Verb::Create if here.cow_file.is_absent() => known && pressure == Pressure::None,
+            Verb::Create | Verb::Resume => known && pressure < Pressure::Guests,
+            Verb::Pause => known && pressure == Pressure::Guests,
+            _ => true,
+        };
+        assert!(room, "{pressure:?}, {:?}: {action:?}", observed.room);
+    }
+    for step in &plan.images {
+        let imports = matches!(step, ImageStep::Import { .. });
+        assert!(!imports || known && pressure == Pressure::None, "{step:?}");
+    }
+}
