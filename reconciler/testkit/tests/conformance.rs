@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::BTreeSet;
+
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, VmRef};
 use banger_protocol::{DiskRole, Sectors};
-use banger_testkit::conformance::{Bench, Case};
+use banger_testkit::conformance::{Bench, Case, Part, Rule};
 use banger_testkit::{FakeHost, Section, generate};
 
 async fn bench(host: &FakeHost) -> Bench {
@@ -33,22 +35,41 @@ async fn the_simulated_host_conforms() {
     for case in Case::ALL {
         case.run(&host, &bench)
             .await
-            .unwrap_or_else(|differs| panic!("{case:?}: {differs}"));
+            .unwrap_or_else(|differs| panic!("{case}: {differs}"));
     }
     assert!(host.is_empty());
     assert!(host.decoys_untouched());
+}
+
+#[test]
+fn no_case_is_listed_twice_and_every_part_is_torn_down() {
+    let all: BTreeSet<Case> = Case::ALL.into();
+    assert_eq!(all.len(), Case::ALL.len());
+    // The root disk is part of the VM's.
+    for part in [Part::Disks, Part::Tap, Part::Vm] {
+        assert!(all.contains(&Case(Rule::TeardownLeavesNothing, part)));
+    }
 }
 
 /// The suite can fail: a host that can't see is not taken for one that holds
 /// nothing.
 #[tokio::test]
 async fn a_blind_host_does_not_conform() {
-    for section in [Section::Taps, Section::Loops, Section::Dms, Section::Files] {
+    for (section, parts) in [
+        (Section::Taps, [Part::Tap, Part::Vm]),
+        (Section::Loops, [Part::Disks, Part::Vm]),
+        (Section::Dms, [Part::Vm, Part::Vm]),
+        (Section::Files, [Part::Disks, Part::Vm]),
+    ] {
         let host = FakeHost::new();
         let bench = bench(&host).await;
         host.fail_section(section, true);
-        for case in [Case::StepsAreSeen, Case::TeardownLeavesNothing] {
-            assert!(case.run(&host, &bench).await.is_err(), "{section:?}");
+        for part in parts {
+            for rule in [Rule::StepsAreSeen, Rule::TeardownLeavesNothing] {
+                let case = Case(rule, part);
+                let held = case.run(&host, &bench).await;
+                assert!(held.is_err(), "{case} without {section:?}");
+            }
         }
     }
 }

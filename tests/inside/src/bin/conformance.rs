@@ -58,10 +58,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut failed = 0;
     for case in Case::ALL {
         match case.run(&host, &bench).await {
-            Ok(()) => println!("PASS {case:?}"),
+            Ok(()) => println!("PASS {case}"),
             Err(differs) => {
                 failed += 1;
-                println!("FAIL {case:?}: {differs}");
+                println!("FAIL {case}: {differs}");
             }
         }
     }

@@ -1,0 +1,267 @@
+//! The rules, and the parts that each is tried on.
+
+use std::fmt;
+
+use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::observed::Presence;
+use banger_core::plan::{HostStep, Step};
+use banger_core::seam::Host;
+use banger_protocol::inventory::Ipv6;
+use banger_protocol::{Cidrs, DiskRole, NetworkPolicy, Sectors};
+
+use super::trial::{Trial, equal, refused, shows};
+use super::{Bench, Need, Part};
+
+/// One thing that a host must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A step that was done may be done again, and changes nothing then.
+    StepsMayBeRepeated,
+    /// What a step made is in the next observation.
+    StepsAreSeen,
+    /// To remove what isn't there succeeds.
+    RemovalOfTheAbsentSucceeds,
+    /// A device that another stands on can't go.
+    BusyDevicesStay,
+    /// Nothing stands on what isn't there.
+    NothingStandsOnNothing,
+    /// A disk only ever grows.
+    DisksOnlyGrow,
+    /// Removals take everything but disks; purging takes those.
+    TeardownLeavesNothing,
+    /// What is done for one VM is not done to another.
+    OthersStay,
+    /// A tap has one owner: another VM with its number is refused, and can't remove it.
+    TapsHaveOneOwner,
+    /// Bridge and filter may be made again, and are seen.
+    NetworkMayBeRepeated,
+}
+
+/// A rule, tried on a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Case(pub Rule, pub Part);
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({})", self.0, self.1.as_str())
+    }
+}
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self(Rule::StepsMayBeRepeated, Part::Disks),
+        Self(Rule::StepsMayBeRepeated, Part::Tap),
+        Self(Rule::StepsMayBeRepeated, Part::Vm),
+        Self(Rule::StepsAreSeen, Part::Disks),
+        Self(Rule::StepsAreSeen, Part::Tap),
+        Self(Rule::StepsAreSeen, Part::Vm),
+        Self(Rule::RemovalOfTheAbsentSucceeds, Part::Disks),
+        Self(Rule::RemovalOfTheAbsentSucceeds, Part::Tap),
+        Self(Rule::RemovalOfTheAbsentSucceeds, Part::Vm),
+        Self(Rule::BusyDevicesStay, Part::Root),
+        Self(Rule::NothingStandsOnNothing, Part::Disks),
+        Self(Rule::NothingStandsOnNothing, Part::Root),
+        Self(Rule::NothingStandsOnNothing, Part::Vm),
+        Self(Rule::DisksOnlyGrow, Part::Disks),
+        Self(Rule::TeardownLeavesNothing, Part::Disks),
+        Self(Rule::TeardownLeavesNothing, Part::Tap),
+        Self(Rule::TeardownLeavesNothing, Part::Vm),
+        Self(Rule::OthersStay, Part::Disks),
+        Self(Rule::OthersStay, Part::Tap),
+        Self(Rule::OthersStay, Part::Vm),
+        Self(Rule::TapsHaveOneOwner, Part::Tap),
+        Self(Rule::NetworkMayBeRepeated, Part::Bridge),
+        Self(Rule::NetworkMayBeRepeated, Part::Filter),
+    ];
+
+    /// What a host must have for it to be tried.
+    pub const fn needs(self) -> &'static [Need] {
+        self.1.needs()
+    }
+
+    /// Tries it; the error says how the host differs. Where there are to be
+    /// taps the bridge must stand already, but for the bridge's own case.
+    pub async fn run<H: Host>(self, host: &H, bench: &Bench) -> Result<(), String> {
+        let trial = Trial {
+            host,
+            bench,
+            part: self.1,
+        };
+        let held = self.hold(&trial).await;
+        for vm in &bench.vms {
+            trial.clean(vm).await?;
+        }
+        held
+    }
+
+    async fn hold<H: Host>(self, trial: &Trial<'_, H>) -> Result<(), String> {
+        let [one, other] = &trial.bench.vms;
+        match self.0 {
+            Rule::StepsMayBeRepeated => {
+                for step in trial.made() {
+                    trial.must(one, &step).await?;
+                    let first = trial.see(one).await;
+                    trial.must(one, &step).await?;
+                    equal(&step, &trial.see(one).await, &first)?;
+                }
+            }
+            Rule::StepsAreSeen => {
+                for step in trial.made() {
+                    trial.must(one, &step).await?;
+                    let here = trial.see(one).await;
+                    if !shows(&here, &step) {
+                        return Err(format!("{} isn't seen: {here:?}", step.describe()));
+                    }
+                }
+            }
+            Rule::RemovalOfTheAbsentSucceeds => {
+                for step in self.1.removals() {
+                    trial.must(one, &step).await?;
+                }
+                if self.1.has_disks() {
+                    trial.must(one, &Step::DropDisks { purge: true }).await?;
+                    trial.must(one, &Step::DropDisks { purge: false }).await?;
+                }
+            }
+            Rule::BusyDevicesStay => {
+                trial.make(one).await?;
+                let before = trial.see(one).await;
+                for role in [DiskRole::Cow, DiskRole::Base] {
+                    trial.must_not(one, &Step::DetachLoop { role }).await?;
+                }
+                equal(&"a refusal", &trial.see(one).await, &before)?;
+            }
+            Rule::NothingStandsOnNothing => nothing_stands_on_nothing(trial, one).await?,
+            Rule::DisksOnlyGrow => {
+                let small = trial.bench.size;
+                let large = Sectors(small.0 * 2);
+                trial.must(one, &Step::MakeRootDisk { size: large }).await?;
+                let before = trial.see(one).await.cow_file;
+                trial.must(one, &Step::MakeRootDisk { size: small }).await?;
+                let after = trial.see(one).await.cow_file;
+                if after.present().is_none() {
+                    return Err(format!("the root disk isn't seen: {after:?}"));
+                }
+                equal(&"a smaller size", &after, &before)?;
+            }
+            Rule::TeardownLeavesNothing => teardown_leaves_nothing(trial, one).await?,
+            Rule::OthersStay => {
+                trial.make(one).await?;
+                trial.make(other).await?;
+                let before = trial.see(other).await;
+                let last = trial.made().pop();
+                if !last.is_some_and(|step| shows(&before, &step)) {
+                    return Err(format!("the other isn't seen: {before:?}"));
+                }
+                trial.clean(one).await?;
+                equal(&"a teardown", &trial.see(other).await, &before)?;
+            }
+            Rule::TapsHaveOneOwner => {
+                trial.make(one).await?;
+                let before = trial.see(one).await;
+                let thief = VmIntent {
+                    allocation: one.allocation.clone(),
+                    ..other.clone()
+                };
+                trial.must_not(&thief, &Step::EnsureTap).await?;
+                // Refused or without effect: it stays.
+                let _ = trial.step(&thief, &Step::RemoveTap).await;
+                equal(&"another's claim", &trial.see(one).await, &before)?;
+            }
+            Rule::NetworkMayBeRepeated => network_may_be_repeated(trial, one).await?,
+        }
+        Ok(())
+    }
+}
+
+async fn nothing_stands_on_nothing<H: Host>(
+    trial: &Trial<'_, H>,
+    vm: &VmIntent,
+) -> Result<(), String> {
+    let attach = Step::AttachLoop {
+        role: DiskRole::Cow,
+        image: None,
+    };
+    trial.must_not(vm, &attach).await?;
+    // Whoever removes an image takes it from under its disks.
+    let gone = Step::AttachLoop {
+        role: DiskRole::Base,
+        image: Some(ImageDigest("0".repeat(64))),
+    };
+    trial.must_not(vm, &gone).await?;
+    if trial.part == Part::Disks {
+        return Ok(());
+    }
+    let size = trial.bench.size;
+    trial.must_not(vm, &Step::EnsureRoot { size }).await?;
+    if trial.part == Part::Root {
+        return Ok(());
+    }
+    let start = Step::StartVmm {
+        image: trial.bench.image.clone(),
+    };
+    trial.must_not(vm, &start).await
+}
+
+async fn teardown_leaves_nothing<H: Host>(
+    trial: &Trial<'_, H>,
+    vm: &VmIntent,
+) -> Result<(), String> {
+    let before = trial.see(vm).await;
+    trial.make(vm).await?;
+    for step in trial.part.removals() {
+        trial.must(vm, &step).await?;
+    }
+    if trial.part.has_disks() {
+        if trial.see(vm).await.cow_file.present().is_none() {
+            return Err("the root disk went with the devices".into());
+        }
+        trial.must(vm, &Step::DropDisks { purge: true }).await?;
+    }
+    let after = trial.see(vm).await;
+    if !trial.part.is_gone(&after) {
+        return Err(format!("after the teardown: {after:?}"));
+    }
+    // What the host can't tell it can't tell as before.
+    equal(&"teardown", &after, &before)
+}
+
+async fn network_may_be_repeated<H: Host>(
+    trial: &Trial<'_, H>,
+    vm: &VmIntent,
+) -> Result<(), String> {
+    let allow = Cidrs::of(["192.0.2.0/24".parse().map_err(|_| "a literal")?]);
+    let before = trial.host.observe(&trial.bench.vms).await;
+    let ipv6 = before.has_ipv6();
+    let policy = NetworkPolicy {
+        guests: [vm.allocation.slot].into(),
+        egress: [(vm.allocation.slot, allow.unwrap_or_default())]
+            .into_iter()
+            .collect(),
+        isolated: true,
+        ipv6,
+    };
+    let mut steps = vec![HostStep::EnsureBridge { ipv6 }];
+    if trial.part == Part::Filter {
+        steps.push(HostStep::EnsureNat {
+            policy: policy.clone(),
+        });
+    }
+    for step in steps {
+        for _ in 0..2 {
+            let done = trial.host.host_step(&step).await;
+            done.map_err(|error| refused(&format!("{step:?}"), &error))?;
+        }
+    }
+    let observed = trial.host.observe(&trial.bench.vms).await;
+    equal(&"the bridge", &observed.bridge, &Presence::Present(()))?;
+    if ipv6 {
+        let bridge = Presence::Present(Ipv6::Bridge);
+        equal(&"the bridge's IPv6", &observed.ipv6, &bridge)?;
+    }
+    if trial.part == Part::Filter {
+        equal(&"the filter", &observed.nat, &Presence::Present(policy))?;
+    }
+    Ok(())
+}

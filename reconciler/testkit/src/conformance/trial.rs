@@ -1,0 +1,89 @@
+//! A case at work: steps that must or must not succeed, and what is seen then.
+
+use banger_core::intent::VmIntent;
+use banger_core::observed::ObservedVm;
+use banger_core::plan::Step;
+use banger_core::seam::{Host, StepError, VmRef};
+use banger_protocol::DiskRole;
+
+use super::{Bench, Part};
+
+pub(super) struct Trial<'a, H> {
+    pub(super) host: &'a H,
+    pub(super) bench: &'a Bench,
+    pub(super) part: Part,
+}
+
+impl<H: Host> Trial<'_, H> {
+    pub(super) fn made(&self) -> Vec<Step> {
+        self.part.made(self.bench)
+    }
+
+    pub(super) async fn make(&self, vm: &VmIntent) -> Result<(), String> {
+        for step in self.made() {
+            self.must(vm, &step).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn clean(&self, vm: &VmIntent) -> Result<(), String> {
+        for step in self.part.removals() {
+            self.must(vm, &step).await?;
+        }
+        if self.part.has_disks() {
+            self.must(vm, &Step::DropDisks { purge: true }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn step(&self, vm: &VmIntent, step: &Step) -> Result<(), StepError> {
+        let vm = VmRef::Intended(Box::new(vm.clone()));
+        self.host.vm_step(&vm, step).await
+    }
+
+    pub(super) async fn must(&self, vm: &VmIntent, step: &Step) -> Result<(), String> {
+        let done = self.step(vm, step).await;
+        done.map_err(|error| refused(&step.describe(), &error))
+    }
+
+    pub(super) async fn must_not(&self, vm: &VmIntent, step: &Step) -> Result<(), String> {
+        match self.step(vm, step).await {
+            Ok(()) => Err(format!("{} should be refused", step.describe())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn see(&self, vm: &VmIntent) -> ObservedVm {
+        let observed = self.host.observe(&self.bench.vms).await;
+        observed.vm(vm.uid).clone()
+    }
+}
+
+pub(super) fn shows(here: &ObservedVm, step: &Step) -> bool {
+    match step {
+        Step::MakeRootDisk { .. } => here.cow_file.present().is_some(),
+        Step::AttachLoop { role, .. } => match role {
+            DiskRole::Base => here.base_loop.present().is_some(),
+            DiskRole::Cow => here.cow_loop.present().is_some(),
+            DiskRole::Work => here.work_loop.present().is_some(),
+        },
+        Step::EnsureRoot { size } => here.root.present().is_some_and(|root| root.size == *size),
+        Step::EnsureTap => here.tap.present().is_some(),
+        _ => false,
+    }
+}
+
+pub(super) fn refused(what: &str, error: &StepError) -> String {
+    format!("{what} failed: {error}")
+}
+
+pub(super) fn equal<T: PartialEq + std::fmt::Debug>(
+    after: &dyn std::fmt::Debug,
+    now: &T,
+    expected: &T,
+) -> Result<(), String> {
+    if now == expected {
+        return Ok(());
+    }
+    Err(format!("after {after:?}: {now:?}, not {expected:?}"))
+}
