@@ -25,7 +25,7 @@ use banger_core::plan::{Clock, HostStep, PoolTarget, Step, plan, wants_to_run};
 use banger_core::pressure::{DiskLimits, Gauge};
 use banger_core::status::Paths;
 use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, WarmUps};
-use banger_testkit::{FakeHost, Faults, Site, When, generate, host_step_name};
+use banger_testkit::{FakeHost, Faults, Place, Site, When, generate, host_step_name};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,10 @@ enum Do {
     },
     Power(Power),
     Confirm,
+    /// The VMM is killed, and somebody else gets its pid.
     Kill,
+    /// The host is rebooted, and others get the numbers that VMs had.
+    Reboot,
     /// Leaves so much of the disk, MiB.
     Free(u64),
     Settle,
@@ -291,7 +294,11 @@ impl World {
             Do::Kill => {
                 let intents = self.intents().await;
                 let uid = intents.vm(&web()).unwrap().uid;
-                self.host.kill_vmm(uid);
+                self.host.usurp(uid, Place::Process);
+            }
+            Do::Reboot => {
+                self.host.reboot();
+                self.replace().await;
             }
             Do::Free(mib) => self.host.set_free(Quantity::from_mib(*mib)),
             Do::Settle => self.settle().await,
@@ -580,6 +587,10 @@ fn vmm_killed() -> Scenario {
     Scenario::up("vmm killed", vec![Do::Kill])
 }
 
+fn rebooted() -> Scenario {
+    Scenario::up("reboot", vec![Do::Reboot])
+}
+
 macro_rules! proofs {
     ($($name:ident: $scenario:ident,)*) => {
         $(#[test]
@@ -607,6 +618,7 @@ proofs! {
     image_import_and_removal: images,
     an_edited_image_and_gc: collect,
     a_vmm_is_killed: vmm_killed,
+    the_host_is_rebooted: rebooted,
 }
 
 /// One of each kind, by the name that its calls have. A new kind doesn't

@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use crate::extras::Extras;
 use crate::fake_vm::{FakeVm, Numbers};
-use crate::faults::{Fault, Faults, Trouble, heard};
-use crate::foreign::Foreign;
+use crate::faults::{Fault, Faults, Trouble, When, heard};
+use crate::foreign::{Foreign, Place};
 use crate::section::Section;
 
 /// A host in memory. Clones share it.
@@ -53,6 +53,8 @@ struct State {
     foreign: Foreign,
     /// What `foreign` must be as long as nobody but others touched it.
     kept: Foreign,
+    /// It wasn't once, when the others went.
+    touched: bool,
     blind: BTreeSet<Section>,
     all_blind: bool,
     disk_full: bool,
@@ -79,6 +81,7 @@ impl Default for State {
             extras: Extras::default(),
             foreign: Foreign::default(),
             kept: Foreign::default(),
+            touched: false,
             blind: BTreeSet::new(),
             all_blind: false,
             disk_full: false,
@@ -87,6 +90,13 @@ impl Default for State {
 }
 
 impl State {
+    /// Those of others that came into VMs' places go.
+    fn usurpers_leave(&mut self) {
+        self.touched |= self.foreign != self.kept;
+        self.foreign.leave();
+        self.kept.leave();
+    }
+
     fn trash(&self) -> Vec<Trashed> {
         let entries = self.vms.values().flat_map(|vm| vm.trash.iter().cloned());
         let mut entries: Vec<_> = entries.collect();
@@ -208,23 +218,77 @@ impl FakeHost {
         self.faults.steps()
     }
 
-    /// Kills a VM's VMM and gives its pid to a process of somebody else's.
-    pub fn recycle_pid(&self, uid: VmUid) -> bool {
+    /// Somebody takes what a VM has there, and puts something of their own in its
+    /// place; where the VM has none, they only do the latter. `false`: the kernel
+    /// doesn't let them, or there is nothing to tell the place by.
+    pub fn usurp(&self, uid: VmUid, place: Place) -> bool {
         let mut state = self.state();
-        let process = state.vms.get(&uid).and_then(|vm| vm.process);
-        let Some(process) = process else { return false };
+        let taps: BTreeSet<_> = state
+            .vms
+            .iter()
+            .filter(|(other, _)| **other != uid)
+            .filter_map(|(_, vm)| vm.tap)
+            .collect();
+        let State {
+            vms, foreign, kept, ..
+        } = &mut *state;
+        let Some(vm) = vms.get_mut(&uid) else {
+            return false;
+        };
+        let done = match place {
+            Place::Process => vm.lose_process().map(|pid| {
+                foreign.run(pid);
+                kept.run(pid);
+            }),
+            Place::Loop(role) => vm.lose_loop(role).map(|device| {
+                foreign.attach(device.0);
+                kept.attach(device.0);
+            }),
+            Place::Root => vm.lose_root().then(|| {
+                foreign.make_dm(uid.dm_root());
+                kept.make_dm(uid.dm_root());
+            }),
+            Place::Tap => {
+                let slot = vm.last_slot().filter(|slot| !taps.contains(slot));
+                slot.filter(|_| vm.lose_tap()).map(|slot| {
+                    foreign.make_tap(slot.tap());
+                    kept.make_tap(slot.tap());
+                })
+            }
+        };
         drop(state);
-        self.kill_vmm(uid);
-        state = self.state();
-        state.foreign.run(process.pid);
-        state.kept.run(process.pid);
-        true
+        self.changed.notify_one();
+        done.is_some()
+    }
+
+    /// Whoever put something in a VM's place takes it away again.
+    pub fn usurpers_leave(&self) {
+        self.state().usurpers_leave();
+    }
+
+    /// Which disk of all that there ever were lies in a VM's place for it.
+    pub fn disk(&self, uid: VmUid, role: DiskRole) -> Option<u32> {
+        self.state().vms.get(&uid)?.disk(role)
+    }
+
+    /// What there is of a VM, whether a probe can read it or not.
+    pub fn holds(&self, uid: VmUid) -> Option<ObservedVm> {
+        let state = self.state();
+        let vm = state.vms.get(&uid).filter(|vm| !vm.is_gone())?;
+        Some(vm.observed(state.ipv6))
+    }
+
+    /// The VMs that there is anything of.
+    pub fn held(&self) -> Vec<VmUid> {
+        let state = self.state();
+        let held = state.vms.iter().filter(|(_, vm)| !vm.is_gone());
+        held.map(|(uid, _)| *uid).collect()
     }
 
     /// Whether everything that others keep on the host is as they left it.
     pub fn decoys_untouched(&self) -> bool {
         let state = self.state();
-        state.foreign == state.kept
+        !state.touched && state.foreign == state.kept
     }
 
     /// What the host holds although these intents don't call for it, in words.
@@ -288,7 +352,8 @@ impl FakeHost {
         }
     }
 
-    /// Reboots the host: everything in the kernel goes, files stay.
+    /// Reboots the host: everything in the kernel goes, files stay. The numbers
+    /// that VMs had are others' from then on.
     pub fn reboot(&self) {
         let mut state = self.state();
         state.boot += 1;
@@ -296,9 +361,13 @@ impl FakeHost {
         state.ipv6 = Ipv6::Host;
         state.nat = None;
         state.pool = TapPool::default();
-        state.vms.values_mut().for_each(FakeVm::reboot);
-        state.foreign.reboot();
-        state.kept.reboot();
+        state.usurpers_leave();
+        let State { vms, foreign, .. } = &mut *state;
+        for vm in vms.values_mut() {
+            vm.reboot();
+            vm.give_numbers_to(foreign);
+        }
+        state.kept = state.foreign.clone();
     }
 
     /// Puts things on the host that are nobody's VM: decoys, leftovers.
@@ -360,15 +429,21 @@ impl FakeHost {
         &self,
         name: &str,
         work: impl FnOnce(&mut State) -> Result<T, StepError>,
+        half: impl FnOnce(&mut State),
     ) -> Result<Result<T, StepError>, Trouble> {
         let when = self.faults.enter(name, true)?;
+        if when == Some(When::Half) {
+            half(&mut self.state());
+            let left = self.faults.leave(name, when);
+            return left.and(Err(Trouble::NoAnswer));
+        }
         let done = work(&mut self.state());
         self.faults.leave(name, when)?;
         Ok(done)
     }
 
     fn vm_step_call(&self, vm: &VmRef, step: &Step) -> Result<Result<(), StepError>, Trouble> {
-        self.call(&step.describe(), |state| {
+        let work = |state: &mut State| -> Result<(), StepError> {
             let writes = matches!(step, Step::MakeRootDisk { .. } | Step::MakeWorkDisk { .. });
             if writes && state.disk_full {
                 return Err(no_space(&step.describe()));
@@ -409,64 +484,88 @@ impl FakeHost {
                 _ => {}
             }
             Ok(())
-        })
+        };
+        let half = |state: &mut State| {
+            let State {
+                vms,
+                numbers,
+                foreign,
+                boot,
+                ..
+            } = state;
+            let here = vms.entry(vm.uid()).or_default();
+            here.half(vm, step, numbers, foreign, &boot_id(*boot));
+        };
+        self.call(&step.describe(), work, half)
     }
 
     fn host_step_call(&self, step: &HostStep) -> Result<Result<(), StepError>, Trouble> {
-        self.call(host_step_name(step), |state| {
-            match step {
-                HostStep::EnsureBridge { ipv6 } => {
-                    state.ipv6 = match ipv6 {
-                        true => Ipv6::Bridge,
-                        false => Ipv6::Host,
-                    };
-                    state.bridge = true;
-                }
-                HostStep::EnsureNat { policy } => state.nat = Some(policy.clone()),
-                HostStep::EnsurePool { size, .. } => {
-                    if state.pool_fails {
-                        state.pool.failed += 1;
-                        return Err(StepError::transient("injected: out of taps"));
+        self.call(
+            host_step_name(step),
+            |state| {
+                match step {
+                    HostStep::EnsureBridge { ipv6 } => {
+                        state.ipv6 = match ipv6 {
+                            true => Ipv6::Bridge,
+                            false => Ipv6::Host,
+                        };
+                        state.bridge = true;
                     }
-                    if !state.bridge && size.get() > 0 {
-                        return Err(StepError::transient("ENODEV: no bridge"));
+                    HostStep::EnsureNat { policy } => state.nat = Some(policy.clone()),
+                    HostStep::EnsurePool { size, .. } => {
+                        if state.pool_fails {
+                            state.pool.failed += 1;
+                            return Err(StepError::transient("injected: out of taps"));
+                        }
+                        if !state.bridge && size.get() > 0 {
+                            return Err(StepError::transient("ENODEV: no bridge"));
+                        }
+                        let pool = &mut state.pool;
+                        let wanted = u32::from(size.get());
+                        pool.created += u64::from(wanted.saturating_sub(pool.warm));
+                        pool.size = Some(*size);
+                        pool.warm = wanted;
                     }
-                    let pool = &mut state.pool;
-                    let wanted = u32::from(size.get());
-                    pool.created += u64::from(wanted.saturating_sub(pool.warm));
-                    pool.size = Some(*size);
-                    pool.warm = wanted;
+                    HostStep::EnsureBallast { size } => resize(&mut state.room, *size)?,
+                    HostStep::ReleaseBallast => resize(&mut state.room, Quantity::default())?,
                 }
-                HostStep::EnsureBallast { size } => resize(&mut state.room, *size)?,
-                HostStep::ReleaseBallast => resize(&mut state.room, Quantity::default())?,
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+            nothing,
+        )
     }
 
     fn import_call(&self, image: &ImageIntent) -> Result<Result<Imported, StepError>, Trouble> {
-        self.call("importing an image", |state| {
-            if state.disk_full {
-                return Err(no_space("importing an image"));
-            }
-            let mut hasher = DefaultHasher::new();
-            format!("{:?}", image.spec).hash(&mut hasher);
-            let digest = ImageDigest(format!("{:016x}", hasher.finish()).repeat(4));
-            state.images.insert(digest.clone());
-            Ok(Imported {
-                generation: image.generation,
-                digest,
-                rootfs: Quantity::from_mib(512),
-            })
-        })
+        self.call(
+            "importing an image",
+            |state| {
+                if state.disk_full {
+                    return Err(no_space("importing an image"));
+                }
+                let mut hasher = DefaultHasher::new();
+                format!("{:?}", image.spec).hash(&mut hasher);
+                let digest = ImageDigest(format!("{:016x}", hasher.finish()).repeat(4));
+                state.images.insert(digest.clone());
+                Ok(Imported {
+                    generation: image.generation,
+                    digest,
+                    rootfs: Quantity::from_mib(512),
+                })
+            },
+            nothing,
+        )
     }
 
     fn remove_image_call(&self, digest: &ImageDigest) -> Result<Result<(), StepError>, Trouble> {
-        self.call("removing an image", |state| {
-            // As rm(1) does: whoever lies over it isn't asked.
-            state.images.remove(digest);
-            Ok(())
-        })
+        self.call(
+            "removing an image",
+            |state| {
+                // As rm(1) does: whoever lies over it isn't asked.
+                state.images.remove(digest);
+                Ok(())
+            },
+            nothing,
+        )
     }
 
     /// Does a step now; what [`Host::vm_step`] does.
@@ -487,6 +586,20 @@ impl FakeHost {
     /// Removes an image now.
     pub fn do_remove_image(&self, digest: &ImageDigest) -> Result<(), StepError> {
         at_once(self.remove_image_call(digest))
+    }
+
+    /// What lies in the trash now.
+    pub fn do_trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
+        let state = self.state();
+        match state.all_blind {
+            true => Err(StepError::transient("injected: the probe failed")),
+            false => Ok(Arc::new(state.trash())),
+        }
+    }
+
+    /// Removes an entry of the trash now.
+    pub fn do_empty_trash(&self, id: &str) {
+        self.state().vms.values_mut().any(|vm| vm.empty(id));
     }
 
     /// Everything that is there now.
@@ -527,6 +640,9 @@ impl FakeHost {
         Section::blind(&state.blind, observed)
     }
 }
+
+/// What is left of a call that is one system call, where that is cut short.
+const fn nothing(_: &mut State) {}
 
 /// What a call of a step of the host is named in [`crate::Site`]s.
 pub const fn host_step_name(step: &HostStep) -> &'static str {
@@ -711,19 +827,16 @@ impl Host for FakeHost {
     async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
         let name = "reading the trash";
         let seen = self.faults.enter(name, false).and_then(|when| {
-            let state = self.state();
-            let seen = (!state.all_blind).then(|| Arc::new(state.trash()));
-            drop(state);
+            let seen = self.do_trash();
             self.faults.leave(name, when).map(|()| seen)
         });
-        let seen = heard(seen).await.map_err(StepError::transient)?;
-        seen.ok_or_else(|| StepError::transient("injected: the probe failed"))
+        heard(seen).await.map_err(StepError::transient)?
     }
 
     async fn empty_trash(&self, id: &str) -> Result<(), StepError> {
         let name = "emptying the trash";
         let emptied = self.faults.enter(name, false).and_then(|when| {
-            self.state().vms.values_mut().any(|vm| vm.empty(id));
+            self.do_empty_trash(id);
             self.faults.leave(name, when)
         });
         heard(emptied).await.map_err(StepError::transient)

@@ -1,7 +1,11 @@
 //! What the simulated host holds of one VM, with the kernel's own rules: a
 //! device that is in use can't go, and nothing stands on what isn't there.
 
+mod disks;
+mod half;
 mod inventory;
+mod last;
+mod trash;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,17 +21,16 @@ use banger_core::trash::Trashed;
 use banger_protocol::inventory::{Exit, Ipv6, Process};
 use banger_protocol::{DiskRole, LoopNumber, Sectors, Slot, Ula};
 use ipnet::Ipv4Net;
-use jiff::Timestamp;
 
 use crate::foreign::Foreign;
+use disks::Disk;
+use last::Last;
+use trash::Shelved;
 
 /// One VM's share of the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeVm {
     pub(crate) process: Option<Process>,
-    /// The pid of the last VMM, as long as there is a jail: a signal goes to
-    /// whoever has it now.
-    pid: Option<u32>,
     pub(crate) booted: bool,
     pub(crate) paused: bool,
     pub(crate) jail: bool,
@@ -37,11 +40,13 @@ pub(crate) struct FakeVm {
     base: Option<(LoopNumber, ImageDigest)>,
     cow: Option<LoopNumber>,
     work: Option<LoopNumber>,
+    /// The snapshot's origin, and the snapshot.
+    origin: Option<Sectors>,
     root: Option<Sectors>,
-    cow_file: Option<u64>,
+    cow_file: Option<Disk>,
     /// The image that the root disk lies over: another one would corrupt it.
     cow_over: Option<ImageDigest>,
-    work_file: Option<u64>,
+    work_file: Option<Disk>,
     /// What is written beside the disks.
     record: Option<Arc<VmRecord>>,
     pub(crate) guest: Guest,
@@ -55,16 +60,8 @@ pub(crate) struct FakeVm {
     /// The images that root disks lie over there, by entry.
     trash_over: BTreeMap<String, ImageDigest>,
     /// The disks of the newest entry that holds the VM as a whole.
-    shelf: Option<Disks>,
-}
-
-/// Disks that were put away together.
-#[derive(Clone, Debug)]
-struct Disks {
-    cow: Option<u64>,
-    cow_over: Option<ImageDigest>,
-    work: Option<u64>,
-    record: Option<Arc<VmRecord>>,
+    shelf: Option<Shelved>,
+    last: Last,
 }
 
 /// Numbers that the kernel hands out.
@@ -115,6 +112,7 @@ impl FakeVm {
             && self.base.is_none()
             && self.cow.is_none()
             && self.work.is_none()
+            && self.origin.is_none()
             && self.root.is_none()
     }
 
@@ -146,6 +144,7 @@ impl FakeVm {
             trash: std::mem::take(&mut self.trash),
             trash_over: std::mem::take(&mut self.trash_over),
             shelf: self.shelf.take(),
+            last: std::mem::take(&mut self.last),
             ..Self::default()
         };
     }
@@ -153,6 +152,29 @@ impl FakeVm {
     /// What is written beside the disks is lost.
     pub(crate) fn lose_record(&mut self) {
         self.record = None;
+    }
+
+    /// Which disk of all that there ever were lies in its place.
+    pub(crate) fn disk(&self, role: DiskRole) -> Option<u32> {
+        let disk = match role {
+            DiskRole::Base => None,
+            DiskRole::Cow => self.cow_file,
+            DiskRole::Work => self.work_file,
+        };
+        disk.map(|disk| disk.serial)
+    }
+
+    /// Writes down, beside the disks, what a guest is started with.
+    fn write_start(&mut self, vm: &VmRef, applied: &Applied, process: Process, boot_id: &str) {
+        let start = Some(Incarnation {
+            boot_id: boot_id.to_owned(),
+            process,
+        });
+        self.record = intent(vm).map(|vm| {
+            let mut vm = vm.clone();
+            vm.applied = Some(applied.clone());
+            Arc::new(VmRecord { start, vm })
+        });
     }
 
     /// The VMM ends.
@@ -194,35 +216,28 @@ impl FakeVm {
                 } else if self.cow_over != image {
                     return Err(errno(step, "the root disk lies over another image"));
                 }
-                self.cow_file = Some(self.cow_file.unwrap_or(0).max(size.bytes()));
+                self.cow_file = Some(Disk::at_least(self.cow_file, size.bytes(), numbers));
                 self.record = intent(vm).map(|vm| {
                     let (start, vm) = (None, vm.clone());
                     Arc::new(VmRecord { start, vm })
                 });
             }
             Step::MakeWorkDisk { size } => {
-                self.work_file = Some(self.work_file.unwrap_or(0).max(size.bytes()));
+                self.work_file = Some(Disk::at_least(self.work_file, size.bytes(), numbers));
             }
             Step::TrashDisk { role } => self.trash(vm, step, *role, numbers)?,
             Step::AttachLoop { role, image } => {
                 self.attach(step, *role, image.as_ref(), numbers, foreign)?
             }
-            Step::EnsureRoot { size } => {
-                if self.base.is_none() || self.cow.is_none() {
-                    return Err(errno(step, "ENXIO: a loop device is missing"));
-                }
-                match self.root {
-                    Some(now) if now != *size => return Err(errno(step, "EEXIST: another size")),
-                    _ => self.root = Some(*size),
-                }
-            }
+            Step::EnsureRoot { size } => self.ensure_root(vm.uid(), step, *size, foreign)?,
             Step::EnsureTap => {
-                self.tap = Some(
-                    intent(vm)
-                        .ok_or_else(|| errno(step, "no intent"))?
-                        .allocation
-                        .slot,
-                );
+                let vm = intent(vm).ok_or_else(|| errno(step, "no intent"))?;
+                let slot = vm.allocation.slot;
+                if self.tap.is_none() && foreign.has_tap(&slot.tap()) {
+                    let message = format!("{} is not the tap of {}", slot.tap(), vm.uid);
+                    return Err(StepError::lasting(message, "nothing is done to it"));
+                }
+                (self.tap, self.last.tap) = (Some(slot), Some(slot));
             }
             Step::StartVmm { .. } => {
                 if self.root.is_none() || self.tap.is_none() {
@@ -234,7 +249,7 @@ impl FakeVm {
                         pid,
                         start_time: numbers.ticks,
                     });
-                    self.pid = Some(pid);
+                    self.last.pid = Some(pid);
                     self.jail = true;
                     self.exit = None;
                     self.guest = Guest::Silent;
@@ -246,15 +261,7 @@ impl FakeVm {
                     return Err(errno(step, "ECONNREFUSED: no VMM"));
                 };
                 if !self.booted {
-                    let start = Some(Incarnation {
-                        boot_id: boot_id.to_owned(),
-                        process,
-                    });
-                    self.record = intent(vm).map(|vm| {
-                        let mut vm = vm.clone();
-                        vm.applied = Some(Applied::clone(applied));
-                        Arc::new(VmRecord { start, vm })
-                    });
+                    self.write_start(vm, applied, process, boot_id);
                 }
                 self.booted = true;
                 self.guest = Guest::Ready;
@@ -282,7 +289,7 @@ impl FakeVm {
             // It can't answer, and nothing is done to it.
             Step::ShutDownGuest { .. } if self.paused => {}
             Step::ShutDownGuest { .. } | Step::KillVmm => {
-                if let Some(pid) = self.pid {
+                if let Some(pid) = self.last.pid {
                     foreign.signal(pid);
                 }
                 self.end("success", 0);
@@ -292,7 +299,7 @@ impl FakeVm {
                     return Err(errno(step, "EBUSY: the VMM runs"));
                 }
                 self.jail = false;
-                self.pid = None;
+                self.last.pid = None;
                 self.exit = None;
                 self.ports.clear();
                 self.guest = Guest::Silent;
@@ -303,175 +310,16 @@ impl FakeVm {
                 }
                 // By name: another VM's number finds nothing.
                 let named = intent(vm).map(|vm| vm.allocation.slot);
-                if named.is_none() || named == self.tap {
-                    self.tap = None;
+                match (self.tap, named) {
+                    (None, Some(slot)) => foreign.remove_tap(&slot.tap()),
+                    (had, named) if named.is_none() || named == had => self.tap = None,
+                    _ => {}
                 }
             }
-            Step::RemoveRoot => {
-                if self.process.is_some() {
-                    return Err(errno(step, "EBUSY: the VMM holds the device"));
-                }
-                self.root = None;
-            }
-            Step::DetachLoop { role } => self.detach(step, *role)?,
+            Step::RemoveRoot => self.remove_root(vm.uid(), step, foreign)?,
+            Step::DetachLoop { role } => self.detach(step, *role, foreign)?,
             Step::RestoreDisks => self.restore(vm, step)?,
-            Step::DropDisks { purge } => {
-                if self.cow.is_some() || self.work.is_some() {
-                    return Err(errno(step, "EBUSY: a loop device holds a disk"));
-                }
-                let mut disks = Vec::new();
-                disks.extend(self.cow_file.map(|_| DiskRole::Cow));
-                disks.extend(self.work_file.map(|_| DiskRole::Work));
-                if !purge && !disks.is_empty() {
-                    self.shelf = Some(Disks {
-                        cow: self.cow_file,
-                        cow_over: self.cow_over.clone(),
-                        work: self.work_file,
-                        record: self.record.clone(),
-                    });
-                    self.put_into_trash(vm, None, disks, numbers);
-                }
-                (self.cow_file, self.cow_over, self.work_file) = (None, None, None);
-                self.record = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
-        if self.cow_file.is_some() || self.work_file.is_some() {
-            return Ok(());
-        }
-        let Some(disks) = self.shelf.take() else {
-            return match vm {
-                VmRef::Intended(vm) if vm.keeps_its_root_disk() => {
-                    Err(errno(step, "its disks are nowhere"))
-                }
-                _ => Ok(()),
-            };
-        };
-        (self.cow_file, self.cow_over, self.work_file) = (disks.cow, disks.cow_over, disks.work);
-        self.record = disks.record;
-        for entry in self.trash.extract_if(.., |entry| entry.disk.is_none()) {
-            self.trash_over.remove(&entry.id);
-        }
-        Ok(())
-    }
-
-    fn put_into_trash(
-        &mut self,
-        vm: &VmRef,
-        disk: Option<DiskRole>,
-        disks: Vec<DiskRole>,
-        numbers: &mut Numbers,
-    ) {
-        self.trashed.extend(&disks);
-        let name = match vm {
-            VmRef::Intended(vm) => vm.name().as_str(),
-            VmRef::Orphan(_) => "orphan",
-        };
-        let number = numbers.number(|_| true);
-        let id = format!("{}-{name}-19700101T000000Z-{number}", vm.uid());
-        if disks.contains(&DiskRole::Cow) {
-            let over = self.cow_over.take();
-            self.trash_over.extend(over.map(|over| (id.clone(), over)));
-        }
-        self.trash.push(Trashed {
-            id,
-            uid: vm.uid(),
-            trashed: Timestamp::now(),
-            disk,
-            vm: match vm {
-                VmRef::Intended(vm) => Some((**vm).clone()),
-                VmRef::Orphan(_) => None,
-            },
-            disks,
-            taken: 4096,
-            unread: None,
-        });
-    }
-
-    /// Empties an entry; answers whether it was there.
-    pub(crate) fn empty(&mut self, id: &str) -> bool {
-        let Some(at) = self.trash.iter().position(|entry| entry.id == id) else {
-            return false;
-        };
-        if self.trash.remove(at).disk.is_none() {
-            self.shelf = None;
-        }
-        self.trash_over.remove(id);
-        true
-    }
-
-    fn trash(
-        &mut self,
-        vm: &VmRef,
-        step: &Step,
-        role: DiskRole,
-        numbers: &mut Numbers,
-    ) -> Result<(), StepError> {
-        let (device, file) = match role {
-            DiskRole::Cow => (self.cow, &mut self.cow_file),
-            DiskRole::Work => (self.work, &mut self.work_file),
-            DiskRole::Base => return Err(errno(step, "an image is never trashed")),
-        };
-        if device.is_some() {
-            return Err(errno(step, "EBUSY: a loop device holds it"));
-        }
-        if file.take().is_some() {
-            self.put_into_trash(vm, Some(role), vec![role], numbers);
-        }
-        if role == DiskRole::Cow {
-            self.cow_over = None;
-        }
-        Ok(())
-    }
-
-    fn attach(
-        &mut self,
-        step: &Step,
-        role: DiskRole,
-        image: Option<&ImageDigest>,
-        numbers: &mut Numbers,
-        foreign: &Foreign,
-    ) -> Result<(), StepError> {
-        let mut device = || LoopNumber(numbers.number(|n| !foreign.has_loop(n)));
-        let missing = || errno(step, "ENOENT: the disk is missing");
-        match role {
-            DiskRole::Base => {
-                let image = image.ok_or_else(missing)?;
-                match &self.base {
-                    Some((_, over)) if over != image => {
-                        return Err(errno(step, "EBUSY: attached over another image"));
-                    }
-                    Some(_) => {}
-                    None => self.base = Some((device(), image.clone())),
-                }
-            }
-            DiskRole::Cow => {
-                self.cow_file.ok_or_else(missing)?;
-                self.cow.get_or_insert_with(device);
-            }
-            DiskRole::Work => {
-                self.work_file.ok_or_else(missing)?;
-                self.work.get_or_insert_with(device);
-            }
-        }
-        Ok(())
-    }
-
-    fn detach(&mut self, step: &Step, role: DiskRole) -> Result<(), StepError> {
-        let busy = match role {
-            DiskRole::Base | DiskRole::Cow => self.root.is_some(),
-            DiskRole::Work => self.process.is_some(),
-        };
-        if busy {
-            return Err(errno(step, "EBUSY: the loop device is in use"));
-        }
-        match role {
-            DiskRole::Base => self.base = None,
-            DiskRole::Cow => self.cow = None,
-            DiskRole::Work => self.work = None,
+            Step::DropDisks { purge } => self.drop_disks(vm, step, *purge, numbers)?,
         }
         Ok(())
     }
@@ -480,7 +328,8 @@ impl FakeVm {
         fn presence<T>(thing: Option<T>) -> Presence<T> {
             thing.map_or(Presence::Absent, Presence::Present)
         }
-        let file = |length: Option<u64>| presence(length.map(|length| DiskFile { length }));
+        let file =
+            |disk: Option<Disk>| presence(disk.map(|Disk { length, .. }| DiskFile { length }));
         let instance = match (self.booted, self.paused) {
             (false, _) => Instance::NotStarted,
             (true, false) => Instance::Running,
@@ -495,7 +344,7 @@ impl FakeVm {
             base_loop: presence(self.base.as_ref().map(|(device, _)| *device)),
             cow_loop: presence(self.cow),
             work_loop: presence(self.work),
-            origin: presence(self.root.map(|_| ())),
+            origin: presence(self.origin.map(|_| ())),
             root: presence(self.root.map(|size| Root {
                 node: "/dev/dm-0".into(),
                 size,

@@ -1,9 +1,11 @@
 //! Faults at call sites.
 //!
 //! ```text
-//! enter(site) -> error before | crash before | no answer | the call itself
-//!                                        -> error after | crash after
+//! enter(site) -> error before | crash before | no answer | half of it | the call itself
+//!                                                            -> error after | crash after
 //! ```
+//!
+//! What half of a call is, the one that makes it knows.
 //!
 //! Guarantees: a site is named by what is called and by the how-manieth call
 //! of it this is, so that a history that was recorded once can be repeated
@@ -29,16 +31,19 @@ pub enum When {
     CrashAfter,
     /// No answer ever comes; nothing has happened.
     Timeout,
+    /// An error: whoever did it, such as the helper, died in the middle of it.
+    Half,
 }
 
 impl When {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Before,
         Self::After,
         Self::CrashBefore,
         Self::CrashAfter,
         Self::Timeout,
+        Self::Half,
     ];
 }
 
@@ -197,6 +202,7 @@ impl Faults {
     pub fn leave(&self, name: &str, when: Option<When>) -> Result<(), Trouble> {
         match when {
             Some(When::After) => Err(Trouble::Error(format!("injected: {name} (after)"))),
+            Some(When::Half) => Err(Trouble::Error(format!("injected: {name} (half-way)"))),
             Some(When::CrashAfter) => {
                 self.inner().crashed = true;
                 self.down.send_replace(true);

@@ -14,4 +14,5 @@ mod section;
 pub use extras::Extras;
 pub use fake_host::{FakeHost, host_step_name};
 pub use faults::{Fault, Faults, Site, Trouble, When, heard};
+pub use foreign::Place;
 pub use section::Section;

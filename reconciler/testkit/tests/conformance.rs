@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, VmRef};
-use banger_protocol::{DiskRole, Sectors};
+use banger_protocol::{DiskRole, Sectors, VmUid};
 use banger_testkit::conformance::{Bench, Case, Part, Rule};
-use banger_testkit::{FakeHost, Section, generate};
+use banger_testkit::{FakeHost, Fault, Place, Section, When, generate};
 
 async fn bench(host: &FakeHost) -> Bench {
     let imported = host.import(&generate::image(1, "debian"), &|_, _| {}).await;
@@ -74,10 +74,8 @@ async fn a_blind_host_does_not_conform() {
     }
 }
 
-/// A signal for a VMM that is gone hits whoever has its pid now: whoever plans
-/// one is found out.
-#[tokio::test]
-async fn a_signal_to_a_recycled_pid_hits_a_stranger() {
+/// A host with a VM that runs.
+async fn running() -> (FakeHost, VmRef, VmUid) {
     let host = FakeHost::new();
     let bench = bench(&host).await;
     let [vm, _] = &bench.vms;
@@ -86,15 +84,121 @@ async fn a_signal_to_a_recycled_pid_hits_a_stranger() {
     let attach = |role, image| Step::AttachLoop { role, image };
     for step in [
         Step::MakeRootDisk { size },
+        Step::MakeWorkDisk { size },
         attach(DiskRole::Base, Some(image.clone())),
         attach(DiskRole::Cow, None),
+        attach(DiskRole::Work, None),
         Step::EnsureRoot { size },
         Step::EnsureTap,
         Step::StartVmm { image },
     ] {
         host.vm_step(&here, &step).await.unwrap();
     }
-    assert!(host.recycle_pid(vm.uid) && host.decoys_untouched());
-    host.vm_step(&here, &Step::KillVmm).await.unwrap();
-    assert!(!host.decoys_untouched());
+    (host, here, vm.uid)
+}
+
+/// A step for what is gone hits whoever has its number or name now: whoever
+/// plans one is found out.
+#[tokio::test]
+async fn a_step_for_what_is_gone_hits_a_stranger() {
+    let detach = |role| Step::DetachLoop { role };
+    for (place, step) in [
+        (Place::Process, Step::KillVmm),
+        (Place::Process, Step::ShutDownGuest { grace_seconds: 1 }),
+        (Place::Loop(DiskRole::Base), detach(DiskRole::Base)),
+        (Place::Loop(DiskRole::Cow), detach(DiskRole::Cow)),
+        (Place::Loop(DiskRole::Work), detach(DiskRole::Work)),
+        (Place::Root, Step::RemoveRoot),
+        (Place::Tap, Step::RemoveTap),
+    ] {
+        let (host, here, uid) = running().await;
+        if place != Place::Process {
+            assert!(!host.usurp(uid, place), "{place:?} is in use");
+            host.kill_vmm(uid);
+        }
+        if matches!(place, Place::Loop(DiskRole::Base | DiskRole::Cow)) {
+            assert!(!host.usurp(uid, place), "{place:?} is in use");
+            host.vm_step(&here, &Step::RemoveRoot).await.unwrap();
+        }
+        assert!(host.usurp(uid, place), "{place:?}");
+        assert!(host.decoys_untouched(), "{place:?}");
+        host.vm_step(&here, &step).await.unwrap();
+        assert!(!host.decoys_untouched(), "{place:?}");
+        host.usurpers_leave();
+        assert!(!host.decoys_untouched(), "what was done stays done");
+    }
+}
+
+/// The same where the host was rebooted, and others got the numbers.
+#[tokio::test]
+async fn numbers_from_before_a_reboot_are_strangers() {
+    for step in [
+        Step::KillVmm,
+        Step::DetachLoop {
+            role: DiskRole::Work,
+        },
+    ] {
+        let (host, here, _) = running().await;
+        host.reboot();
+        assert!(host.decoys_untouched());
+        host.vm_step(&here, &step).await.unwrap();
+        assert!(!host.decoys_untouched(), "{step:?}");
+    }
+}
+
+/// Names that somebody else has are refused, not taken.
+#[tokio::test]
+async fn what_stands_in_a_vms_place_is_left_there() {
+    let (host, here, uid) = running().await;
+    host.kill_vmm(uid);
+    for place in [Place::Root, Place::Tap] {
+        assert!(host.usurp(uid, place), "{place:?}");
+    }
+    let size = Sectors::from_bytes(1 << 30);
+    for step in [Step::EnsureRoot { size }, Step::EnsureTap] {
+        assert!(host.vm_step(&here, &step).await.is_err(), "{step:?}");
+    }
+    assert!(host.decoys_untouched());
+    host.usurpers_leave();
+    for step in [Step::EnsureRoot { size }, Step::EnsureTap] {
+        host.vm_step(&here, &step).await.unwrap();
+    }
+}
+
+/// A step that dies half-way leaves something, and may be repeated.
+#[tokio::test]
+async fn a_half_done_step_is_seen_and_taken_up() {
+    let host = FakeHost::new();
+    let bench = bench(&host).await;
+    let [vm, _] = &bench.vms;
+    let here = VmRef::Intended(Box::new(vm.clone()));
+    let (size, image) = (bench.size, bench.image.clone());
+    let attach = |role, image| Step::AttachLoop { role, image };
+    for step in [
+        attach(DiskRole::Base, Some(image.clone())),
+        Step::MakeRootDisk { size },
+        attach(DiskRole::Cow, None),
+    ] {
+        host.vm_step(&here, &step).await.unwrap();
+    }
+    let half = |host: &FakeHost| {
+        let call = host.calls();
+        let when = When::Half;
+        host.add_fault(Fault { call, when });
+    };
+    half(&host);
+    let ensure = Step::EnsureRoot { size };
+    assert!(host.vm_step(&here, &ensure).await.is_err());
+    let seen = host.holds(vm.uid).unwrap();
+    assert!(seen.origin.present().is_some() && seen.root.is_absent());
+    host.vm_step(&here, &ensure).await.unwrap();
+    half(&host);
+    assert!(host.vm_step(&here, &Step::RemoveRoot).await.is_err());
+    let seen = host.holds(vm.uid).unwrap();
+    assert!(seen.origin.present().is_some() && seen.root.is_absent());
+    let larger = Sectors(size.0 * 2);
+    let other = Step::EnsureRoot { size: larger };
+    assert!(host.vm_step(&here, &other).await.is_err(), "another table");
+    host.vm_step(&here, &Step::RemoveRoot).await.unwrap();
+    host.vm_step(&here, &other).await.unwrap();
 }

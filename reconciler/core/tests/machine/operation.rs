@@ -3,7 +3,7 @@
 use banger_core::api::Quantity;
 use banger_core::effect;
 use banger_core::intent::{Deletion, PowerOverride};
-use banger_testkit::{Fault, Section, When, read};
+use banger_testkit::{Fault, Place, Section, When, read};
 use jiff::Timestamp;
 
 use crate::file::File;
@@ -110,7 +110,8 @@ impl World {
                 uid.map(|uid| self.host.guest_leaves(uid));
             }
             15 => {
-                uid.map(|uid| self.host.recycle_pid(uid));
+                let place = usize::try_from(self.random.below(6)).unwrap();
+                uid.map(|uid| self.host.usurp(uid, Place::ALL[place]));
             }
             16 => self.crash(),
             17 => {
@@ -133,7 +134,7 @@ impl World {
                 self.host.fill_disk(full);
             }
             22..=23 => {
-                let when = When::ALL[usize::try_from(self.random.below(5)).unwrap()];
+                let when = When::ALL[usize::try_from(self.random.below(6)).unwrap()];
                 let call = self.host.calls() + self.random.below(20);
                 self.host.add_fault(Fault { call, when });
             }

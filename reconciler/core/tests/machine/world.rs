@@ -113,6 +113,8 @@ impl World {
         self.host.fill_disk(false);
         self.host.set_free(ROOMY);
         self.images_garbled = false;
+        assert!(self.host.decoys_untouched());
+        self.host.usurpers_leave();
         self.settle();
         // Faults that lay ahead strike while it settles; twice is enough, as
         // each strikes once.

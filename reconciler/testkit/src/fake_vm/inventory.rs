@@ -61,21 +61,22 @@ impl FakeVm {
                 }));
             }
         }
-        if let (Probe::Known(dms), Some(size)) = (&mut inventory.dms, self.root) {
-            for (part, name) in [
-                (DmPart::Origin, uid.dm_origin()),
-                (DmPart::Root, uid.dm_root()),
-            ] {
-                dms.push(Dm {
+        if let Probe::Known(dms) = &mut inventory.dms {
+            let parts = [
+                (DmPart::Origin, uid.dm_origin(), self.origin),
+                (DmPart::Root, uid.dm_root(), self.root),
+            ];
+            dms.extend(parts.into_iter().filter_map(|(part, name, size)| {
+                Some(Dm {
                     uid,
                     name,
                     part,
                     node: "/dev/dm-0".into(),
-                    size,
+                    size: size?,
                     overflow: false,
                     loops: Default::default(),
-                });
-            }
+                })
+            }));
         }
         if let Ok(directories) = &mut holdings.directories
             && (self.cow_file.is_some() || self.work_file.is_some())
