@@ -19,7 +19,7 @@ use banger_core::plan::{
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_protocol::{DiskRole, PoolSize, VmUid, WarmUps};
-use banger_testkit::{FakeHost, Fault, When, generate};
+use banger_testkit::{FakeHost, Fault, Site, When, generate};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -640,6 +640,31 @@ fn a_disk_that_comes_back_is_taken_as_it_is() {
     world.settle();
     world.check();
     assert_eq!(world.missing(uid), []);
+}
+
+/// Only the origin was made, and the size is changed before the rest is.
+#[test]
+fn a_snapshot_that_was_cut_short_takes_another_size() {
+    let mut world = World::new(1);
+    let uid = generate::uid(1);
+    let snapshot = Site {
+        name: "creating the snapshot".into(),
+        nth: 0,
+    };
+    world.host.faults().aim(snapshot, When::Half);
+    for _ in 0..5 {
+        if !world.host.faults().struck() {
+            world.carry_out(world.plan());
+        }
+    }
+    let here = world.host.do_observe().vm(uid).clone();
+    assert!(here.origin.present().is_some() && here.root.is_absent());
+    happen(&mut world, 1, Event::RootDisk(8192));
+    world.settle();
+    world.check();
+    let here = world.host.do_observe().vm(uid).clone();
+    let size = banger_protocol::Sectors::from_bytes(8192 << 20);
+    assert_eq!(here.root.present().unwrap().size, size);
 }
 
 /// The old disk went to the trash, the new one isn't made yet, and the spec is

@@ -282,6 +282,8 @@ impl Case<'_> {
             .root
             .present()
             .is_some_and(|root| root.size != wanted || root.overflow)
+            // Of a snapshot that was cut short: of what size it is can't be seen.
+            || here.root.is_absent() && here.origin.present().is_some()
             || replaces(DiskRole::Cow) && (over_root || here.root.present().is_some())
             || replaces(DiskRole::Work) && here.work_loop.present().is_some();
         if stale {
