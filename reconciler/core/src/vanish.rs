@@ -4,8 +4,8 @@
 //! ([`SEVERAL_MS`] where several are missing at once), and all in between,
 //! lacked it; never while a file can't be made out; never more than half of a
 //! kind (and three at least) within [`WINDOW_MS`]. So a rename-save, a branch
-//! switched and switched back, a half-copied file or an unmounted directory
-//! deletes nothing.
+//! switched and switched back, a half-copied file, a renamed document with a typo
+//! or an unmounted directory deletes nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -74,7 +74,7 @@ impl Vanish {
 
     /// Takes one read into account. `now_ms` is any clock that doesn't go back.
     pub fn step(&mut self, reading: &Reading, before: &Intents, now_ms: u64) -> Vanished {
-        let declared = reading.declared();
+        let declared = declared(reading, before);
         let live = live(before);
         let absent: BTreeSet<Key> = live.difference(&declared).cloned().collect();
         let mut result = Vanished::default();
@@ -202,6 +202,23 @@ fn live(intents: &Intents) -> BTreeSet<Key> {
     vms.map(|vm| (Kind::VirtualMachine, vm.name().clone()))
         .chain(images.map(|image| (Kind::Image, image.name().clone())))
         .collect()
+}
+
+/// What some document declares. A VM that is being renamed is declared by the
+/// document of its new name, too: that may not be accepted yet.
+fn declared(reading: &Reading, intents: &Intents) -> BTreeSet<Key> {
+    let mut declared = reading.declared();
+    let renamed = intents.vms.values().filter(|vm| {
+        vm.renaming.as_ref().is_some_and(|to| {
+            // Where there is a VM of that name, it is that one's.
+            declared.contains(&(Kind::VirtualMachine, to.clone())) && intents.vm(to).is_none()
+        })
+    });
+    let renamed: Vec<Key> = renamed
+        .map(|vm| (Kind::VirtualMachine, vm.name().clone()))
+        .collect();
+    declared.extend(renamed);
+    declared
 }
 
 /// Whether the last good document forbids that the object is deleted.

@@ -97,6 +97,36 @@ fn an_unreadable_directory_or_file_deletes_nothing() {
     }
 }
 
+/// `banger rename`, and then the document is spoilt: its object has the new name.
+#[test]
+fn a_renamed_document_that_is_not_accepted_is_still_its_vms() {
+    let mut before = admitted(2);
+    let renamed = before.vms.values_mut().find(|vm| vm.name() == &key(1).1);
+    renamed.unwrap().renaming = Some(generate::name("shop"));
+    let good = vm("vm-0", "debian", "");
+    let bad = vm("shop", "debian", "vcpus: many");
+    let images = image("debian");
+    let files: [(&str, &str); 3] = [("i.yaml", &images), ("0.yaml", &good), ("1.yaml", &bad)];
+    let mut vanish = Vanish::default();
+    for now in [0, 10 * STABLE_MS, 20 * STABLE_MS] {
+        assert!(vanish.step(&reading(&files), &before, now).gone.is_empty());
+    }
+    // Without it, or where another VM has the name, the old one is gone.
+    let other = {
+        let mut other = before.clone();
+        let mut shop = generate::vm(9, generate::spec("debian"));
+        shop.metadata.name = generate::name("shop");
+        other.vms.insert(shop.uid, shop);
+        other
+    };
+    for (files, before) in [(&files[..2], &before), (&files[..], &other)] {
+        let mut vanish = Vanish::default();
+        vanish.step(&reading(files), before, 0);
+        let gone = vanish.step(&reading(files), before, STABLE_MS).gone;
+        assert_eq!(gone, BTreeSet::from([key(1)]));
+    }
+}
+
 #[test]
 fn a_document_that_became_bad_is_still_declared() {
     let (mut vanish, before) = (Vanish::default(), admitted(1));

@@ -131,6 +131,24 @@ async fn a_vm_is_renamed_and_stays_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_typo_in_a_renamed_document_deletes_nothing() {
+    let (daemon, before) = with_web().await;
+    let ran = pid(&daemon.ready("web").await);
+    let renamed = daemon.handle.rename(name("web"), name("shop")).await;
+    renamed.unwrap();
+    daemon
+        .write("web.yaml", &vm("shop", "  vcpus: many\n"))
+        .await;
+    // Longer than what vanished is waited for.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let web = daemon.ready("web").await;
+    assert_eq!((uid(&web), pid(&web)), (before, ran));
+    daemon.write("web.yaml", &vm("shop", WORK)).await;
+    let shop = daemon.ready("shop").await;
+    assert_eq!((uid(&shop), pid(&shop)), (before, ran));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_copy_under_the_new_name_is_no_rename() {
     let (daemon, before) = with_web().await;
     daemon
