@@ -6,6 +6,8 @@
 //!                                  +---------(next creation)-----------+
 //! ```
 //!
+//! When the VM is renamed, it is renamed in here, too.
+//!
 //! A hint: the database decides, and next to it the kernel. With it, a start
 //! that the database doesn't know is taken over instead of repeated, and a
 //! VM that the database doesn't know keeps its uid, its disks and its address.

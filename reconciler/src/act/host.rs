@@ -288,6 +288,10 @@ impl Host for RealHost {
             Step::BootGuest { applied } => shared.boot_guest(intent()?, applied).await,
             Step::PublishPorts => publish_ports(shared, intent()?).await,
             Step::UpdateGuest => shared.update_guest(intent()?).await,
+            Step::RenameRecord => {
+                let vm = intent()?.clone();
+                failure::blocking(move || record::rename(&layout, &vm)).await
+            }
             Step::ShutDownGuest { grace_seconds } => {
                 shared.shut_down_guest(uid, *grace_seconds).await
             }

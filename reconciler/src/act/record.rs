@@ -4,8 +4,10 @@ use std::io;
 
 use banger_core::intent::VmIntent;
 use banger_core::record::{Incarnation, VmRecord};
+use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 
+use super::failure;
 use super::files;
 use super::layout::Layout;
 
@@ -22,6 +24,20 @@ pub(super) fn write(layout: &Layout, vm: VmIntent, start: Option<Incarnation>) {
     if let Err(error) = written {
         tracing::warn!(vm_uid = %uid, "{} could not be written: {error}", path.display());
     }
+}
+
+/// Gives the record the VM's name of now. Where there is none that can be made
+/// out the next start writes one. Blocks.
+pub(super) fn rename(layout: &Layout, vm: &VmIntent) -> Result<(), StepError> {
+    let path = layout.record(vm.uid);
+    let failed = |error| failure::file("write", &path, error);
+    let Some(mut record) = read(layout, vm.uid).map_err(failed)? else {
+        return Ok(());
+    };
+    record.vm.metadata.clone_from(&vm.metadata);
+    let json = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
+    let written = json.and_then(|json| files::replace(&path, &json));
+    written.map_err(failed)
 }
 
 /// The VM's record; `None` where there is none, or nothing can be made of it. Blocks.
@@ -64,6 +80,8 @@ mod tests {
         // Without a directory there is nowhere to write it, and no harm.
         write(&layout, vm.clone(), None);
         assert_eq!(read(&layout, uid).unwrap(), None);
+        rename(&layout, &vm).unwrap();
+        assert_eq!(read(&layout, uid).unwrap(), None);
 
         fs::create_dir_all(layout.vm(uid)).unwrap();
         let start = Incarnation {
@@ -75,7 +93,16 @@ mod tests {
         };
         write(&layout, vm.clone(), Some(start.clone()));
         let record = read(&layout, uid).unwrap().unwrap();
-        assert_eq!((record.start, &record.vm), (Some(start), &vm));
+        assert_eq!((record.start, &record.vm), (Some(start.clone()), &vm));
+        // Renamed, it still tells what runs.
+        let mut shop = vm.clone();
+        (shop.metadata.name, shop.generation) = (generate::name("shop"), 9);
+        rename(&layout, &shop).unwrap();
+        let record = read(&layout, uid).unwrap().unwrap();
+        assert_eq!(record.start, Some(start));
+        assert_eq!(record.vm.name(), shop.name());
+        assert_eq!(record.vm.generation, vm.generation);
+        rename(&layout, &vm).unwrap();
         let seen = || StateFiles::read(&layout, true).vms.unwrap()[&uid].clone();
         assert_eq!(seen().record.unwrap().vm, vm);
 

@@ -73,6 +73,8 @@ enum Do {
     /// `banger trash empty`, of all that lies there.
     EmptyTrash,
     Vm(&'static str),
+    /// `banger rename`, of what `Vm` made, to `site`.
+    Rename(&'static str),
     RemoveVm,
     Delete {
         purge: bool,
@@ -99,6 +101,13 @@ struct World {
 
 fn web() -> Name {
     "web".parse().unwrap()
+}
+
+fn document(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
+         metadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+    )
 }
 
 impl World {
@@ -258,10 +267,16 @@ impl World {
                 self.write("images.yaml", None).await;
             }
             Do::Vm(spec) => {
-                let text = format!(
-                    "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
-                     metadata: {{name: web}}\nspec: {{{spec}}}\n"
-                );
+                let text = document("web", spec);
+                self.write("web.yaml", Some(&text)).await;
+            }
+            Do::Rename(spec) => {
+                self.ask(|handle| async move {
+                    let to = "site".parse().unwrap();
+                    handle.rename(web(), to).await
+                })
+                .await;
+                let text = document("site", spec);
                 self.write("web.yaml", Some(&text)).await;
             }
             Do::RemoveVm => self.write("web.yaml", None).await,
@@ -545,6 +560,10 @@ fn update() -> Scenario {
     Scenario::up("update", acts)
 }
 
+fn rename() -> Scenario {
+    Scenario::up("rename", vec![Do::Rename(PLAIN)])
+}
+
 fn vanish() -> Scenario {
     Scenario::up("vanish", vec![Do::RemoveVm])
 }
@@ -609,6 +628,7 @@ proofs! {
     restart_for_changed_vcpus: restart,
     replace_root_confirmed: replace_root,
     keys_and_ports_change_live: update,
+    a_vm_is_renamed: rename,
     a_document_vanishes: vanish,
     a_document_vanishes_and_comes_back: come_back,
     a_vm_is_deleted_and_the_trash_emptied: delete,
@@ -646,6 +666,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
         Step::BootGuest { applied },
         Step::PublishPorts,
         Step::UpdateGuest,
+        Step::RenameRecord,
         Step::PauseGuest,
         Step::ResumeGuest,
         Step::ShutDownGuest { grace_seconds: 1 },
@@ -675,7 +696,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
     (steps, host)
 }
 
-const VM_KINDS: usize = 20;
+const VM_KINDS: usize = 21;
 const HOST_KINDS: usize = 5;
 
 /// `None`: it is the store's, and never reaches a host.
@@ -701,6 +722,7 @@ const fn vm_kind(step: &Step) -> Option<usize> {
         Step::DetachLoop { .. } => 17,
         Step::RestoreDisks => 18,
         Step::DropDisks { .. } => 19,
+        Step::RenameRecord => 20,
         Step::PinImage { .. }
         | Step::RecordStart { .. }
         | Step::RecordExit { .. }

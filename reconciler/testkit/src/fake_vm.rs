@@ -177,6 +177,14 @@ impl FakeVm {
         });
     }
 
+    /// Writes down, beside the disks, what the VM is called now.
+    fn rename_record(&mut self, vm: &VmRef) {
+        if let (Some(record), Some(vm)) = (&mut self.record, intent(vm)) {
+            let record = Arc::make_mut(record);
+            record.vm.metadata.clone_from(&vm.metadata);
+        }
+    }
+
     /// The VMM ends.
     pub(crate) fn end(&mut self, result: &str, status: i32) {
         if self.process.take().is_some() {
@@ -280,6 +288,7 @@ impl FakeVm {
                     return Err(errno(step, "ECONNREFUSED: no agent"));
                 }
             }
+            Step::RenameRecord => self.rename_record(vm),
             Step::PauseGuest | Step::ResumeGuest => {
                 if !self.booted {
                     return Err(errno(step, "ECONNREFUSED: no guest was started"));

@@ -117,6 +117,8 @@ pub enum Step {
     PublishPorts,
     /// Gives the agent the spec's keys.
     UpdateGuest,
+    /// Writes the VM's new name beside its disks.
+    RenameRecord,
     /// Stops the guest's processors where they are.
     PauseGuest,
     /// Lets them go on, and tells the guest what time it is.
@@ -194,6 +196,7 @@ impl Step {
             Self::RecordStart { .. } => "recording the start".into(),
             Self::PublishPorts => "publishing ports".into(),
             Self::UpdateGuest => "updating the guest".into(),
+            Self::RenameRecord => "renaming the record".into(),
             Self::PauseGuest => "pausing the guest".into(),
             Self::ResumeGuest => "resuming the guest".into(),
             Self::ShutDownGuest { .. } => "shutting the guest down".into(),

@@ -24,6 +24,7 @@ use crate::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 
 /// What Firecracker itself needs beside the guest's memory.
 const VMM_OVERHEAD: u64 = 32 << 20;
+const RENAMED: &str = "it was renamed";
 
 /// Whether the VM should be running, apart from back-offs and missing things.
 pub fn wants_to_run(vm: &VmIntent) -> bool {
@@ -140,7 +141,8 @@ impl Case<'_> {
     fn stop(&self) -> Option<VmPlan> {
         let mut steps = self.removals();
         if steps.is_empty() {
-            return None;
+            let rename = self.is_misnamed().then_some(Step::RenameRecord)?;
+            return Some(self.action(Verb::Update, RENAMED, Effect::Live, vec![rename]));
         }
         let reason = match self.vm.power {
             PowerOverride::Stopped => "it was stopped with `banger vm stop`",
@@ -230,10 +232,24 @@ impl Case<'_> {
         if !told && self.here.guest == Guest::Ready {
             steps.push(Step::UpdateGuest);
         }
+        let mut reason = "its spec changed";
+        if self.is_misnamed() {
+            if steps.is_empty() {
+                reason = RENAMED;
+            }
+            steps.push(Step::RenameRecord);
+        }
         if steps.is_empty() {
             return None;
         }
-        Some(self.action(Verb::Update, "its spec changed", Effect::Live, steps))
+        Some(self.action(Verb::Update, reason, Effect::Live, steps))
+    }
+
+    /// Whether another name stands beside its disks: a daemon that lost its
+    /// database would take it for another VM.
+    fn is_misnamed(&self) -> bool {
+        let record = self.here.record.as_ref();
+        record.is_some_and(|record| record.vm.name() != self.vm.name())
     }
 
     /// Nothing tells what it was started with, so that nothing can be compared

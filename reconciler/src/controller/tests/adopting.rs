@@ -204,6 +204,38 @@ async fn with_the_database_lost_documents_take_their_vms_over() {
     assert!(daemon.handle.inventory().await.unwrap().is_exact());
 }
 
+/// The record beside the disks has the new name, whether the VM runs or not.
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_a_renamed_vm_is_still_its_documents() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    for vm_name in ["web", "db"] {
+        daemon
+            .write(&format!("{vm_name}.yaml"), &vm(vm_name, ""))
+            .await;
+    }
+    let (web, db) = (daemon.ready("web").await, daemon.ready("db").await);
+    let halted = "  runPolicy: Halted\n";
+    daemon.write("db.yaml", &vm("db", halted)).await;
+    let stopped =
+        |now: &Published| get(now, "db").is_some_and(|o| o.status.phase == Phase::Stopped);
+    daemon.until("stopped", stopped).await;
+    for (from, to, spec) in [("web", "shop", ""), ("db", "store", halted)] {
+        daemon.handle.rename(name(from), name(to)).await.unwrap();
+        daemon.write(&format!("{from}.yaml"), &vm(to, spec)).await;
+        daemon.until(to, |now| get(now, to).is_some()).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+
+    let daemon = meanwhile(daemon, lose).await;
+    let shop = daemon.ready("shop").await;
+    assert_eq!((uid(&shop), pid(&shop)), (uid(&web), pid(&web)));
+    let store = |now: &Published| get(now, "store").is_some();
+    let store = get(&*daemon.until("store", store).await, "store").unwrap();
+    assert_eq!(uid(&store), uid(&db));
+    assert!(daemon.handle.inventory().await.unwrap().is_exact());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_orphan_without_a_record_keeps_its_address() {
     let daemon = Daemon::start().await;

@@ -124,7 +124,7 @@ async fn a_vm_is_renamed_and_stays_itself() {
     let now = daemon.until("settled", |now| now.vms.len() == 1).await;
     assert_eq!(get(&now, "shop").map(|it| pid(&it)), Some(ran));
     let reasons = daemon.reasons(Kind::VirtualMachine, "shop").await;
-    assert_eq!(reasons, ["Renamed"]);
+    assert_eq!(reasons, ["Renamed", "Updating"]);
     // The word is used up: the next one of that name is another VM.
     daemon.write("web2.yaml", &vm("web", "")).await;
     assert_ne!(uid(&daemon.ready("web").await), before);
