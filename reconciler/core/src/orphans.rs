@@ -30,18 +30,27 @@ impl Orphans {
         let unread = observed.elsewhere.cow_file.unknown();
         orphans.unknown = unread.map(str::to_owned);
         let mut best: BTreeMap<&Name, (bool, VmUid, &VmIntent)> = BTreeMap::new();
-        for (uid, here) in &observed.vms {
-            if intents.vms.contains_key(uid) {
-                continue;
+        let all = observed.vms.iter();
+        let unknown: Vec<_> = all
+            .filter(|(uid, _)| !intents.vms.contains_key(uid))
+            .collect();
+        // A tap is there; a record may be of a time when the slot was the VM's.
+        for (uid, here) in &unknown {
+            if let Some(slot) = here.slot {
+                orphans.slots.entry(slot).or_insert(**uid);
             }
+        }
+        for (uid, here) in &unknown {
+            if let Some(record) = &here.record {
+                let slot = record.vm.allocation.slot;
+                orphans.slots.entry(slot).or_insert(**uid);
+            }
+        }
+        for (uid, here) in unknown {
             if let Some(why) = here.cow_file.unknown() {
                 orphans.unknown.get_or_insert(why.to_owned());
             }
             let vm = here.record.as_ref().map(|record| &record.vm);
-            let slots = here.slot.into_iter();
-            for slot in slots.chain(vm.map(|vm| vm.allocation.slot)) {
-                orphans.slots.entry(slot).or_insert(*uid);
-            }
             let Some(vm) = vm.filter(|_| has_disks(here)) else {
                 continue;
             };

@@ -3,19 +3,24 @@
 
 use std::collections::BTreeSet;
 
+use banger_core::admit::{Rules, admit_with_trash};
 use banger_core::adoption::adoption;
 use banger_core::api::status::VmHandles;
+use banger_core::config::VmDefaults;
 use banger_core::intent::{Applied, ImageDigest, Intents, Started, VmIntent};
 use banger_core::inventory::{
     Holdings, InventoryReport, Leftover, Object, Scratch, State, collect, compare,
 };
+use banger_core::orphans::Orphans;
 use banger_core::outcome::{self, Moment};
 use banger_core::plan::{Clock, HostStep, Step, plan};
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
+use banger_core::trash::Shelf;
 use banger_protocol::inventory::Probe;
 use banger_protocol::{DiskRole, NetworkPolicy, Sectors, VmUid};
-use banger_testkit::{Extras, FakeHost, generate};
+use banger_testkit::{Extras, FakeHost, generate, read};
+use jiff::Timestamp;
 
 fn digest() -> ImageDigest {
     ImageDigest("ab".repeat(32))
@@ -163,6 +168,46 @@ fn a_vm_without_intent_is_unowned_and_collected_from_the_guest_downwards() {
     assert_eq!(report.count(State::Changing), 7);
     let collection = collect(&known, &busy, &host.do_holdings(), &[b.uid].into());
     assert!(collection.orphans.is_empty() && collection.left.is_empty());
+}
+
+/// What came back from the trash got another address, which stands in its record
+/// only once it is started. Its old one is another VM's by now.
+#[test]
+fn with_the_database_lost_a_running_vm_keeps_its_address() {
+    let host = host();
+    let running = run(&host, 2);
+    let mut off = generate::vm(1, generate::spec("debian"));
+    off.image = Some(digest());
+    off.allocation = running.allocation.clone();
+    step(
+        &host,
+        &off,
+        &Step::MakeRootDisk {
+            size: Sectors(2048),
+        },
+    );
+    let known = Intents::default();
+    let orphans = Orphans::of(&host.do_observe(), &known);
+    let rules = Rules {
+        subnet: "172.30.0.0/16".parse().unwrap(),
+        slots: 100,
+        defaults: VmDefaults::default(),
+    };
+    let image = read::image("debian");
+    let vms = ["vm-1", "vm-2"].map(|name| read::vm(name, "debian", ""));
+    let files: [(&str, &str); 3] = [("i.yaml", &image), ("1.yaml", &vms[0]), ("2.yaml", &vms[1])];
+    let admission = admit_with_trash(
+        &read::reading(&files),
+        &known,
+        &BTreeSet::new(),
+        &Shelf::default().beside(orphans),
+        &rules,
+        &mut || generate::uid(9),
+        Timestamp::UNIX_EPOCH,
+    );
+    let vms = &admission.intents.vms;
+    assert_eq!(vms[&running.uid].allocation, running.allocation);
+    assert_ne!(vms[&off.uid].allocation, running.allocation);
 }
 
 #[test]
