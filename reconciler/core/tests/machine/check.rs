@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use banger_core::api::Name;
 use banger_core::intent::Intents;
-use banger_core::observed::Observed;
+use banger_core::observed::{Observed, ObservedVm};
 use banger_core::plan::{ImageStep, Plan, Verb};
 use banger_core::pressure::Pressure;
+use banger_core::trash::Trashed;
+use banger_protocol::VmUid;
 
 use crate::file::File;
+use crate::model::brought_back;
 use crate::world::World;
 
 impl World {
@@ -25,6 +28,8 @@ impl World {
             let address = vm.allocation.address;
             assert!(addresses.insert(address), "{} shares {address}", vm.name());
         }
+        self.model.check_renames(&self.files, before, &self.intents);
+        self.check_new(before);
         let lasting = std::mem::take(&mut self.kept);
         for (name, file) in &self.files {
             if *file == File::Absent {
@@ -53,6 +58,53 @@ impl World {
                 assert_eq!(now.spec, old.spec, "{name}: a broken file changed the spec");
             }
         }
+    }
+
+    /// Each name that is new: the VM that was renamed to it, one that the host
+    /// holds and that is recorded under it, one that lay in the trash, or a VM
+    /// that there never was.
+    fn check_new(&self, before: &Intents) {
+        let Ok(trash) = self.host.do_trash() else {
+            return;
+        };
+        for vm in self.intents.vms.values() {
+            let name = vm.name();
+            if before.vm(name).is_some_and(|old| old.uid == vm.uid) {
+                continue;
+            }
+            if let Some(old) = before.vms.get(&vm.uid) {
+                assert_eq!(old.renaming.as_ref(), Some(name), "nobody renamed it");
+                continue;
+            }
+            if let Some(held) = self.host.holds(vm.uid) {
+                let record = held.record.as_ref().map(|record| record.vm.name());
+                assert_eq!(record, Some(name), "it is another's");
+                continue;
+            }
+            let wanted = |entry: &Trashed| self.wanted.contains(&entry.id);
+            let expected = brought_back(name, &trash, wanted, before);
+            assert_eq!(expected.is_some(), vm.restoring, "{name}");
+            assert!(expected.is_none_or(|uid| uid == vm.uid), "{name}");
+        }
+    }
+
+    /// What no intent knows, as it is.
+    pub(crate) fn orphans_as_they_are(&self) -> Vec<(VmUid, Option<ObservedVm>)> {
+        let orphans = self.orphaned().into_iter();
+        orphans.map(|uid| (uid, self.as_it_is(uid))).collect()
+    }
+
+    /// Nothing was done to them.
+    pub(crate) fn check_orphans(&self, before: Vec<(VmUid, Option<ObservedVm>)>) {
+        for (uid, before) in before {
+            assert_eq!(self.as_it_is(uid), before, "an orphan was touched");
+        }
+    }
+
+    fn as_it_is(&self, uid: VmUid) -> Option<ObservedVm> {
+        let here = self.host.holds(uid)?;
+        // The bridge has a part in that.
+        Some(ObservedVm { ipv6: None, ..here })
     }
 }
 

@@ -1,13 +1,15 @@
 //! The daemon: one pass as `controller/pass.rs` makes it, and its end.
 
-use banger_core::admit::{Rules, admit};
+use banger_core::admit::{Rules, admit_with_trash};
 use banger_core::api::Quantity;
 use banger_core::config::VmDefaults;
+use banger_core::orphans::Orphans;
 use banger_core::outcome::{self, Moment};
 use banger_core::plan::{self, Clock, ImageStep, Plan, Step, VmPlan};
 use banger_core::pressure::{DiskLimits, Gauge};
 use banger_core::reading::Reading;
 use banger_core::seam::VmRef;
+use banger_core::trash::Shelf;
 use banger_core::vanish::Vanish;
 use banger_testkit::{generate, read};
 use jiff::Timestamp;
@@ -58,8 +60,26 @@ impl World {
         }
     }
 
+    /// What a document that appears may bring back or take over.
+    fn shelf(&mut self) -> Shelf {
+        let orphans = match &self.orphans {
+            Some(known) => known.clone(),
+            None => Orphans::of(&self.host.do_observe(), &self.intents),
+        };
+        let shelf = match self.host.do_trash() {
+            Ok(entries) => {
+                let lies_there = |id: &String| entries.iter().any(|entry| entry.id == *id);
+                self.wanted.retain(lies_there);
+                Shelf::of(entries.iter(), &self.wanted, &self.intents)
+            }
+            Err(error) => Shelf::unknown(error.message),
+        };
+        shelf.beside(orphans)
+    }
+
     /// One pass of the daemon, as `controller/pass.rs` makes it.
     pub(crate) fn pass(&mut self) -> Plan {
+        let shelf = self.shelf();
         let reading = self.reading();
         self.vanished = self.vanish.step(&reading, &self.intents, self.boot_ms);
         let minted = &mut self.minted;
@@ -75,10 +95,11 @@ impl World {
         let now = Timestamp::UNIX_EPOCH;
         let before = std::mem::take(&mut self.intents);
         let gone = &self.vanished.gone;
-        self.admission = admit(&reading, &before, gone, &rules, &mut mint, now);
+        self.admission = admit_with_trash(&reading, &before, gone, &shelf, &rules, &mut mint, now);
         self.intents = self.admission.intents.clone();
         self.check_admission(&before);
         let observed = self.host.do_observe();
+        self.orphans = Some(Orphans::of(&observed, &self.intents));
         if observed.boot_id != self.boot_id {
             self.boot_id.clone_from(&observed.boot_id);
             for vm in self.intents.vms.values_mut() {
@@ -101,7 +122,9 @@ impl World {
         let plan = plan::plan(&self.intents, &observed, clock);
         check_plan(&plan, &observed);
         check_pressure(&plan, &observed, disk.pressure);
+        let orphans = self.orphans_as_they_are();
         self.carry_out(&plan);
+        self.check_orphans(orphans);
         if self.host.faults().has_crashed() {
             self.crash();
         }
@@ -114,6 +137,7 @@ impl World {
         self.host.faults().revive();
         self.vanish = Vanish::default();
         self.gauge = Gauge::default();
+        self.orphans = None;
     }
 
     fn carry_out(&mut self, plan: &Plan) {
@@ -163,8 +187,9 @@ impl World {
         for step in &action.steps {
             let vm = self.intents.vms[&action.uid].clone();
             match step {
-                Step::TrashDisk { .. } => {
+                Step::TrashDisk { role } => {
                     self.count("replaced disk");
+                    self.model.gives_up(vm.uid, *role);
                     assert!(
                         !vm.confirmations.is_empty(),
                         "{step:?} unconfirmed: {vm:#?}"
@@ -173,6 +198,9 @@ impl World {
                 Step::DropDisks { purge } => {
                     let deletion = vm.deletion.as_ref().expect("disks go with a deletion");
                     assert_eq!(deletion.purge, *purge);
+                    if *purge {
+                        self.model.gives_up_all(vm.uid);
+                    }
                 }
                 _ => {}
             }
@@ -199,6 +227,9 @@ impl World {
                     outcome::after_failure(&mut vm.error, self.boot_ms);
                     self.failed = format!("{}: {step:?}: {error}", vm.name());
                     self.count("failed step");
+                    if error.message.contains("half-way") {
+                        self.count("half a step");
+                    }
                     return;
                 }
             }

@@ -6,9 +6,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod calm;
 mod check;
 mod daemon;
 mod file;
+mod loss;
+mod model;
 mod operation;
 mod random;
 mod world;
@@ -59,6 +62,12 @@ fn random_histories_lose_nothing_and_leak_nothing() {
         "stop",
         "replaced disk",
         "failed step",
+        "half a step",
+        "restore",
+        "rename",
+        "undelete",
+        "database lost",
+        "gc",
         "crash",
     ] {
         assert!(counted.contains_key(what), "no {what} in {counted:?}");

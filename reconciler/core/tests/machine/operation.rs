@@ -3,6 +3,7 @@
 use banger_core::api::Quantity;
 use banger_core::effect;
 use banger_core::intent::{Deletion, PowerOverride};
+use banger_core::trash::Trashed;
 use banger_testkit::{Fault, Place, Section, When, read};
 use jiff::Timestamp;
 
@@ -43,6 +44,7 @@ impl World {
         File::Good {
             text: read::vm(name, image, &spec),
             vcpus,
+            halted: policy == "Halted",
         }
     }
 
@@ -54,7 +56,7 @@ impl World {
             .values()
             .find(|vm| vm.name().as_str() == name);
         let uid = uid.map(|vm| vm.uid);
-        let what = self.random.below(28);
+        let what = self.random.below(33);
         self.happened.push_back(format!("{what} {name}"));
         if self.happened.len() > 40 {
             self.happened.pop_front();
@@ -144,9 +146,67 @@ impl World {
                 let at = usize::try_from(self.random.below(6)).unwrap();
                 self.host.set_free(Quantity::from_mib(free[at]));
             }
+            27..=28 => self.rename(&name),
+            29..=30 => self.undelete(&name),
+            31 => match self.random.below(4) {
+                0..=1 => self.lose_database_in_calm(),
+                2 => self.lose_database(),
+                _ => {}
+            },
             _ => self.calm(),
         }
         self.pass();
+    }
+
+    /// `banger rename`: the daemon is told, and then the document says so, or
+    /// never does.
+    fn rename(&mut self, from: &str) {
+        let to = self.some_vm();
+        let file = self.files[from].clone();
+        let free = self.files[&to] == File::Absent && !self.is_taken(&to);
+        if file == File::Absent || !free {
+            return;
+        }
+        let Some(vm) = self.intent(from) else {
+            return;
+        };
+        vm.renaming = Some(to.parse().unwrap());
+        let uid = vm.uid;
+        if self.random.one_in(4) {
+            return;
+        }
+        self.count("rename");
+        self.files.insert(from.to_owned(), File::Absent);
+        self.files.insert(to.clone(), file.renamed(from, &to));
+        self.model.renames(uid, &to);
+    }
+
+    /// `banger undelete`: the daemon is told, and the document is put back.
+    fn undelete(&mut self, name: &str) {
+        if self.files[name] != File::Absent || self.is_taken(name) {
+            return;
+        }
+        let Ok(trash) = self.host.do_trash() else {
+            return;
+        };
+        let of_name = |entry: &&Trashed| entry.name().is_some_and(|it| it.as_str() == name);
+        let mut whole = trash.iter().filter(of_name);
+        let live = |entry: &Trashed| self.intents.vms.contains_key(&entry.uid);
+        let newest = whole.rfind(|entry| entry.whole().is_some() && !live(entry));
+        let Some((entry, vm)) = newest.and_then(|entry| Some((entry, entry.whole()?))) else {
+            return;
+        };
+        self.count("undelete");
+        for other in trash.iter().filter(of_name) {
+            self.wanted.remove(&other.id);
+        }
+        self.wanted.insert(entry.id.clone());
+        self.files.insert(name.to_owned(), File::of_trash(vm));
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        let mut vms = self.intents.vms.values();
+        vms.any(|vm| vm.name().as_str() == name)
     }
 
     /// `banger delete`, which refuses while a document may declare the object.

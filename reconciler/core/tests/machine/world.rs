@@ -1,24 +1,23 @@
-//! The world that histories happen to, and when all of it is well.
+//! The world that histories happen to.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use banger_core::admit::Admission;
-use banger_core::api::{Kind, Name, Quantity};
 use banger_core::intent::Intents;
-use banger_core::observed::Instance;
-use banger_core::plan::{Why, wants_to_run};
+use banger_core::orphans::Orphans;
+use banger_core::plan::Why;
 use banger_core::pressure::Gauge;
 use banger_core::reading::FileReading;
 use banger_core::vanish::{Vanish, Vanished};
 use banger_protocol::VmUid;
-use banger_testkit::{FakeHost, Section};
+use banger_testkit::FakeHost;
 
 use crate::file::File;
+use crate::model::Model;
 use crate::random::Random;
 
 /// So many names there are.
 pub(crate) const VMS: u64 = 5;
-const ROOMY: Quantity = Quantity::from_mib(1 << 30);
 
 /// Everything that there is: a person's files, the daemon, the host.
 pub(crate) struct World {
@@ -35,6 +34,11 @@ pub(crate) struct World {
     pub(crate) boot_ms: u64,
     pub(crate) boot_id: String,
     pub(crate) gauge: Gauge,
+    /// Entries of the trash that somebody wants back; the database has them.
+    pub(crate) wanted: BTreeSet<String>,
+    /// What of the host no intent knew at the last look.
+    pub(crate) orphans: Option<Orphans>,
+    pub(crate) model: Model,
     /// Names whose document was there, in whatever form, at the last pass too.
     pub(crate) kept: BTreeMap<String, VmUid>,
     pub(crate) happened: VecDeque<String>,
@@ -70,6 +74,9 @@ impl World {
             boot_ms: 1_000_000,
             boot_id: String::new(),
             gauge: Gauge::default(),
+            wanted: BTreeSet::new(),
+            orphans: None,
+            model: Model::default(),
             kept: BTreeMap::new(),
             happened: VecDeque::new(),
             failed: String::new(),
@@ -81,7 +88,8 @@ impl World {
         *self.counted.entry(what).or_default() += 1;
     }
 
-    fn settle(&mut self) -> usize {
+    /// Passes until there is nothing left to do; answers how many it took.
+    pub(crate) fn settle(&mut self) -> usize {
         for pass in 0..300 {
             let plan = self.pass();
             let waits = plan.waiting.iter().filter_map(|waiting| match waiting.why {
@@ -104,52 +112,10 @@ impl World {
         panic!("it doesn't settle: {}; {plan:#?}", self.failed);
     }
 
-    /// Faults end; then everything must be as the files say.
-    pub(crate) fn calm(&mut self) {
-        self.host.fail_observations(false);
-        for section in Section::ALL {
-            self.host.fail_section(section, false);
-        }
-        self.host.fill_disk(false);
-        self.host.set_free(ROOMY);
-        self.images_garbled = false;
-        assert!(self.host.decoys_untouched());
-        self.host.usurpers_leave();
-        self.settle();
-        // Faults that lay ahead strike while it settles; twice is enough, as
-        // each strikes once.
-        self.settle();
-        let observed = self.host.do_observe();
-        let leaks = self.host.leaks(&self.intents);
-        assert!(leaks.is_empty(), "{leaks:#?}");
-        assert!(self.host.decoys_untouched());
-        for (name, file) in &self.files {
-            let name: Name = name.parse().unwrap();
-            let key = (Kind::VirtualMachine, name.clone());
-            let vm = self.intents.vm(&name);
-            match file {
-                File::Absent => {
-                    let held = self.vanished.held.contains_key(&key);
-                    assert!(vm.is_none() || held, "{name} should have gone");
-                }
-                File::Good { vcpus, .. } => {
-                    let vm = vm.unwrap_or_else(|| panic!("{name} should be there"));
-                    let rejected = self.admission.rejected.get(&key);
-                    assert!(rejected.is_none(), "{rejected:?}");
-                    assert_eq!(vm.spec.vcpus, *vcpus, "{name}");
-                }
-                File::Refused | File::Garbage => {}
-            }
-        }
-        for vm in self.intents.vms.values() {
-            let here = observed.vm(vm.uid);
-            let running = here
-                .vmm
-                .present()
-                .is_some_and(|vmm| vmm.instance == Instance::Running);
-            let should = wants_to_run(vm);
-            assert_eq!(running, should, "{}: {vm:#?} {here:?}", vm.name());
-        }
-        assert_eq!(self.settle(), 0, "a settled host has nothing left to do");
+    /// VMs that the host holds something of and no intent knows.
+    pub(crate) fn orphaned(&self) -> BTreeSet<VmUid> {
+        let held = self.host.held().into_iter();
+        held.filter(|uid| !self.intents.vms.contains_key(uid))
+            .collect()
     }
 }

@@ -1,0 +1,51 @@
+//! The database is lost.
+
+use banger_core::intent::Intents;
+
+use crate::file::File;
+use crate::world::World;
+
+impl World {
+    /// The database is gone, and a daemon without it starts.
+    pub(crate) fn lose_database(&mut self) {
+        self.count("database lost");
+        self.intents = Intents::default();
+        self.boot_id.clear();
+        self.wanted.clear();
+        self.kept.clear();
+        self.model.forgets_renames();
+        self.crash();
+    }
+
+    /// The same while all is well: what ran runs on in the same process, and each
+    /// document has its VM again.
+    pub(crate) fn lose_database_in_calm(&mut self) {
+        self.calm();
+        let before = std::mem::take(&mut self.intents);
+        let held: Vec<_> = before
+            .vms
+            .values()
+            .filter_map(|vm| Some((vm, self.host.holds(vm.uid)?)))
+            .collect();
+        self.lose_database();
+        self.settle();
+        for (vm, had) in held {
+            let name = vm.name();
+            let file = &self.files[name.as_str()];
+            let good = matches!(file, File::Good { .. });
+            // Off, it is known by what stands beside its disks.
+            if good && had.record.is_some() {
+                let now = self.intents.vm(name).map(|now| now.uid);
+                assert_eq!(now, Some(vm.uid), "{name} is another one now");
+            }
+            // That it was started against its policy was only in the database.
+            let halted = matches!(file, File::Good { halted: true, .. });
+            if let (Some(ran), false) = (had.vmm.present(), halted) {
+                let here = self.host.holds(vm.uid);
+                let now = here.as_ref().and_then(|here| here.vmm.present());
+                let now = now.map(|vmm| vmm.process);
+                assert_eq!(now, Some(ran.process), "{name} was ended");
+            }
+        }
+    }
+}
