@@ -5,9 +5,32 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Makes a directory, and those above it, that only the owner can enter.
+/// Makes a directory, and those above it, that only the owner can enter. When
+/// this returns, a power cut takes back none of them.
 pub fn private_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    make_directory(path, 0o700)
+}
+
+/// The same with the mode that the umask leaves.
+pub fn directory(path: &Path) -> io::Result<()> {
+    make_directory(path, 0o777)
+}
+
+fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    let make = || DirBuilder::new().mode(mode).create(path);
+    let made = match make() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(path.parent().ok_or(error)?, mode)?;
+            make()
+        }
+        made => made,
+    };
+    match made {
+        Ok(()) => sync_parent(path),
+        // It was there, or somebody else has made it meanwhile.
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes a small file in one step: readers see the old text or the new, and

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::{Exit, Failure, documents};
-use crate::act::files::sync_parent;
+use crate::act::files::{directory, sync_parent};
 
 /// A file as it was read and as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Write {
         let parent = target
             .parent()
             .ok_or_else(|| io::Error::other("it has no directory"))?;
-        fs::create_dir_all(parent)?;
+        directory(parent)?;
         let mode = match &self.before {
             Some(_) => fs::metadata(&target)?.permissions().mode() & 0o7777,
             None => 0o644,

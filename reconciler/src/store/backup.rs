@@ -249,6 +249,8 @@ fn set_aside(place: &Path) -> io::Result<()> {
     if log.try_exists()? {
         fs::rename(log, suffixed(&kept, "-wal"))?;
     }
+    // Or a power cut could leave the copy in its place, and the old one nowhere.
+    files::sync_parent(place)?;
     remove(&suffixed(place, "-shm"))
 }
 

@@ -1,6 +1,6 @@
 //! `image.json`: what an imported image's directory holds.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -157,7 +157,10 @@ pub fn remove(images: &Path, digest: &str) -> Result<(), ImportError> {
     let directory = images.join(digest);
     let leaving = images.join(format!(".remove-{digest}"));
     match fs::rename(&directory, &leaving) {
-        Ok(()) => {}
+        // Or after a power cut what is left of it might have its name again.
+        Ok(()) => File::open(images)
+            .and_then(|images| images.sync_all())
+            .map_err(ImportError::io("remove", &directory))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(ImportError::io("remove", &directory)(error)),
     }
