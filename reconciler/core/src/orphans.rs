@@ -16,7 +16,7 @@ use crate::observed::{Observed, ObservedVm};
 /// What of the host no intent knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orphans {
-    /// Each with whether it runs.
+    /// Each with whether it runs, or may.
     vms: BTreeMap<Name, (bool, VmIntent)>,
     slots: BTreeMap<Slot, VmUid>,
     unknown: Option<String>,
@@ -54,8 +54,9 @@ impl Orphans {
             let Some(vm) = vm.filter(|_| has_disks(here)) else {
                 continue;
             };
-            // Of two, the one that runs, or else the one that was made later.
-            let rank = (here.vmm.present().is_some(), *uid, vm);
+            // Of two, the one that runs, as far as can be told, or else the one that
+            // was made later.
+            let rank = (!here.vmm.is_absent(), *uid, vm);
             match best.get(vm.name()) {
                 Some(other) if (other.0, other.1) > (rank.0, rank.1) => {}
                 _ => {
@@ -72,7 +73,7 @@ impl Orphans {
     }
 
     /// The VM that a document of this name takes over, as an intent again, and
-    /// whether it runs.
+    /// whether it runs, or may.
     pub(crate) fn vm(&self, name: &Name) -> Option<(bool, VmIntent)> {
         let (runs, vm) = self.vms.get(name)?.clone();
         let vm = VmIntent {
