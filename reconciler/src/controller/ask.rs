@@ -235,7 +235,7 @@ impl<H: Host> Controller<H> {
         // Whoever asked may have hung up; what was asked for is done all the same.
         match ask {
             Ask::Diff(overlay, answer) => {
-                self.begin_diff(overlay, answer);
+                self.begin_diff(overlay, answer).await;
                 return false;
             }
             Ask::Trash(answer) => {

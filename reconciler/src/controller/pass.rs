@@ -9,6 +9,7 @@ use banger_core::orphans::Orphans;
 use banger_core::plan::{Clock, ImageStep, Plan, Why, plan};
 use banger_core::seam::Host;
 use banger_protocol::VmUid;
+use tokio::time::Instant;
 
 use super::run::Controller;
 use crate::store::StoreError;
@@ -64,10 +65,7 @@ impl<H: Host> Controller<H> {
         let later = [network, pool, ballast, self.held_off(&plan)];
         let host = later.into_iter().flatten().min();
         let rest = self.rest(&plan, &intents, host);
-        self.last = Some(Last {
-            observed: Arc::new(observed),
-            plan,
-        });
+        self.last = Some(Last { observed, plan });
         self.publish().await?;
         self.heartbeat.stamp();
         self.expire_trash().await?;
@@ -75,16 +73,18 @@ impl<H: Host> Controller<H> {
     }
 
     /// The host as it is.
-    async fn observe(&mut self, intents: &Intents) -> Result<Observed, StoreError> {
+    async fn observe(&mut self, intents: &Intents) -> Result<Arc<Observed>, StoreError> {
         let vms: Vec<_> = intents.vms.values().cloned().collect();
         let host = Arc::clone(&self.host);
-        let observed = self.meanwhile(host.observe(&vms)).await;
+        let observed = Arc::new(self.meanwhile(host.observe(&vms)).await);
         self.orphans = Some(Orphans::of(&observed, intents));
         if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());
         }
         self.gauge(&observed);
+        self.seen.send_replace(Some(Arc::clone(&observed)));
+        self.due = Instant::now() + self.settings.resync;
         Ok(observed)
     }
 
