@@ -176,6 +176,19 @@ const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
     $s->send("\0\1\1\0\0\1\0\0\0\0\0\0\3web\2vm\0\0\1\0\1");
     $s->recv($d, 512); exit(length($d) < 30)'"#;
 
+/// In the way of guests beyond the host, at its DNS server, and of what the host
+/// has to tell them over IPv6.
+const FIREWALL: &str = "\
+table ip filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop; }
+  chain INPUT { type filter hook input priority 0; iifname br-banger udp dport 53 drop; }
+}
+table ip6 filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop; }
+  chain OUTPUT { type filter hook output priority 0; policy drop; }
+}
+";
+
 pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     // Firewalls change without a word to the daemon.
     lab.look_often()?;
@@ -191,14 +204,8 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         Duration::from_secs(30),
     )?;
 
-    // Somebody's firewall comes into the way, and goes.
-    lab.root(
-        "set -e; for family in ip ip6; do nft add table $family filter; \
-           nft \"add chain $family filter FORWARD { type filter hook forward priority 0; policy drop; }\"; \
-         done; \
-         nft 'add chain ip filter INPUT { type filter hook input priority 0; policy accept; }'; \
-         nft add rule ip filter INPUT iifname br-banger udp dport 53 drop",
-    )?;
+    // Somebody's firewall comes into the way, all of it at once, and goes.
+    lab.root(&format!("nft -f - <<'EOF'\n{FIREWALL}EOF"))?;
     let network = |status: &str| {
         format!(
             "su owner -c 'banger get vm web -o json' | jq -e '.status.conditions[] | \
@@ -216,7 +223,8 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     );
     let asks = lab.ask_guest("web", ASKS)?;
     ensure!(asks.status != 0, "the firewall isn't in the way of names");
-    // What it says to add is enough: two ways, over two protocols, and the host's DNS.
+    // What it says to add is enough: two ways, over two protocols, the host's DNS,
+    // and what the host says to guests.
     let told = lab.field(
         "web",
         ".status.conditions[] | select(.type == \"NetworkReady\").message",
@@ -229,7 +237,7 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         )
     };
     let add: Vec<String> = told.lines().filter_map(add).collect();
-    ensure!(add.len() == 5, "other commands: {told}");
+    ensure!(add.len() == 6, "other commands: {told}");
     lab.root(&add.join(" && "))?;
     lab.guest("web", FETCH)?;
     lab.guest("web", ASKS)?;
