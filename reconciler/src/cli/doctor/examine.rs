@@ -44,6 +44,6 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.push(names::check(install));
     checks.push(images::check(context, answers));
     checks.push(disk_pressure::check(context, answers));
-    checks.extend(leftovers::checks(context, answers));
+    checks.extend(leftovers::checks(context, install, answers));
     checks
 }

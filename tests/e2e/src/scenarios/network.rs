@@ -136,7 +136,10 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         lab.owner("banger wait --for=condition=Ready vm/worker --timeout 120s")?;
         Ok(())
     };
-    restart(lab, "[network]\nguestToGuest = false\n")?;
+    let warm = |taps: &str| {
+        format!("[ $(cat /sys/class/net/*/ifalias 2>/dev/null | grep -cx pool) = {taps} ]")
+    };
+    restart(lab, "[network]\nguestToGuest = false\n[pool]\ntaps = 2\n")?;
     lab.until(
         "the guests are apart",
         "nft list chain bridge banger crossing | grep -q drop",
@@ -148,7 +151,9 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         "guests that are apart reached each other: {near:?}"
     );
     lab.guest("worker", FETCH)?;
+    lab.until("two taps are warm", &warm("2"), Duration::from_secs(60))?;
     restart(lab, "")?;
+    lab.until("four taps are warm", &warm("4"), Duration::from_secs(60))?;
     lab.until(
         "the guests are together",
         "! nft list chain bridge banger crossing | grep -q drop",
@@ -243,6 +248,7 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     lab.guest("web", ASKS)?;
     lab.until("the way is free", &network("True"), soon)?;
     lab.root("nft delete table ip filter && nft delete table ip6 filter")?;
+    legacy(lab)?;
 
     // Somebody takes our own table away.
     lab.root("nft delete table inet banger")?;
@@ -255,6 +261,25 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     lab.guest("web", FETCH)?;
     altered(lab)?;
     lab.delete("web")?;
+    Ok(())
+}
+
+/// A table of iptables-legacy that drops all that is forwarded. nft lists nothing
+/// of it; that it is there is told.
+fn legacy(lab: &Lab) -> Result<()> {
+    let told = |tables: &str| {
+        format!("banger doctor --inventory -o json | jq -e '.legacyTables == {tables}'")
+    };
+    lab.owner(&told("[]"))?;
+    lab.root("modprobe iptable_filter forward=0")?;
+    let refused = lab.ask_guest("web", FETCH)?;
+    ensure!(
+        is_unanswered(&refused),
+        "the legacy table isn't in the way: {refused:?}"
+    );
+    lab.owner(&told("[\"ip filter\"]"))?;
+    lab.root("modprobe -r iptable_filter")?;
+    lab.guest("web", FETCH)?;
     Ok(())
 }
 
