@@ -176,7 +176,7 @@ pub(super) const UDP_ASK: &str = "timeout 10 perl -MIO::Socket::INET -e '\
     $s->send(\"ping\"); $s->recv($d, 1500); exit($d ne \"got ping\")'";
 
 /// The guest's question for `web.vm` to the server that it was given.
-const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
+pub(super) const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
     $s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "172.30.0.1:53") or die;
     $s->send("\0\1\1\0\0\1\0\0\0\0\0\0\3web\2vm\0\0\1\0\1");
     $s->recv($d, 512); exit(length($d) < 30)'"#;
