@@ -14,7 +14,7 @@ use banger_core::plan::{Clock, HostStep, Step, plan};
 use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_protocol::inventory::Probe;
-use banger_protocol::{DiskRole, NetworkPolicy, Sectors, VmUid};
+use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, VmUid, WarmUps};
 use banger_testkit::{Extras, FakeHost, generate};
 
 fn digest() -> ImageDigest {
@@ -99,6 +99,31 @@ fn list(intents: &Intents, holdings: &Holdings) -> InventoryReport {
 fn of(report: &InventoryReport, state: State) -> Vec<Object> {
     let items = report.items.iter().filter(|item| item.state == state);
     items.map(|item| item.object).collect()
+}
+
+#[test]
+fn the_pool_and_tables_of_others_are_counted_where_they_are_known() {
+    let host = host();
+    let vm = run(&host, 1);
+    host.do_host_step(&HostStep::EnsurePool {
+        size: PoolSize::try_from(3).unwrap(),
+        parallel: WarmUps::ONE,
+    })
+    .unwrap();
+    let mut holdings = host.do_holdings();
+    let inventory = holdings.inventory.as_mut().unwrap();
+    inventory.legacy_tables = Some(Probe::Known(vec!["ip filter".into()]));
+    let report = list(&intents(&[&vm]), &holdings);
+    let pool = report.pool.unwrap();
+    assert_eq!(pool.size, Some(3));
+    assert_eq!(pool.to_string(), "3 warm, 1 in use, 3 created, 0 failed");
+    assert_eq!(report.legacy_tables.unwrap(), ["ip filter"]);
+
+    let inventory = holdings.inventory.as_mut().unwrap();
+    inventory.pool = Some(Probe::Unknown("EPERM".into()));
+    inventory.legacy_tables = None;
+    let report = list(&intents(&[&vm]), &holdings);
+    assert_eq!((report.pool, report.legacy_tables), (None, None));
 }
 
 #[test]

@@ -496,4 +496,6 @@ fn only_what_guests_send_is_in_their_way() {
     assert!(!concerns(Way::Host, Family::Ipv4, false, true));
     assert!(concerns(Way::Host, Family::Ipv6, false, true));
     assert!(!concerns(Way::Back, Family::Ipv6, true, false));
+    assert!(concerns(Way::Guest, Family::Ipv4, false, false));
+    assert!(!concerns(Way::Guest, Family::Ipv6, true, false));
 }

@@ -626,6 +626,7 @@ impl FakeHost {
     /// Everything that is there now, object by object.
     pub fn do_holdings(&self) -> Holdings {
         let boot_id = self.do_observe().boot_id;
+        let pool = self.pool();
         let state = self.state();
         if state.all_blind {
             return nothing_held("injected: the probe failed");
@@ -635,6 +636,7 @@ impl FakeHost {
             inventory.bridge = Probe::Known(state.bridge);
             let guests = state.nat.as_ref().map(|policy| policy.guests.clone());
             inventory.nat = Probe::Known(guests);
+            inventory.pool = Some(Probe::Known(pool));
         }
         for (uid, vm) in &state.vms {
             vm.list(*uid, &mut holdings);
