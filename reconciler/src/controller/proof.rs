@@ -643,6 +643,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
         Step::RemoveRoot,
         Step::DetachLoop { role },
         Step::RestoreDisks,
+        Step::KeepRecord,
         Step::DropDisks { purge: true },
         Step::DropDisks { purge: false },
     ];
@@ -663,7 +664,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
     (steps, host)
 }
 
-const VM_KINDS: usize = 20;
+const VM_KINDS: usize = 21;
 const HOST_KINDS: usize = 5;
 
 /// `None`: it is the store's, and never reaches a host.
@@ -689,6 +690,7 @@ const fn vm_kind(step: &Step) -> Option<usize> {
         Step::DetachLoop { .. } => 17,
         Step::RestoreDisks => 18,
         Step::DropDisks { .. } => 19,
+        Step::KeepRecord => 20,
         Step::PinImage { .. }
         | Step::RecordStart { .. }
         | Step::RecordExit { .. }
