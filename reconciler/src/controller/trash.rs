@@ -225,6 +225,24 @@ impl<H: Host> Controller<H> {
         Ok(())
     }
 
+    /// Takes an undeletion back whose document could not be written.
+    pub(super) async fn leave_in_trash(&mut self, id: &str) -> Result<(), Refusal> {
+        self.ledger
+            .replace(|state| {
+                let mut trash = BTreeMap::clone(&state.trash);
+                if let Some(kept) = trash.get_mut(id) {
+                    kept.wanted = false;
+                }
+                let next = State {
+                    trash: Arc::new(trash),
+                    ..state.clone()
+                };
+                (next, Vec::new(), ())
+            })
+            .await?;
+        Ok(())
+    }
+
     /// Refuses where a VM of this name is there, or on its way out.
     pub(super) async fn refuse_taken(&self, name: &Name) -> Result<(), Refusal> {
         let state = self.ledger.state().await;

@@ -88,6 +88,32 @@ fn the_daemons_no_leaves_the_document_as_it_is() {
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
+/// Or a document of the new name, that comes some day, would be this VM's.
+#[test]
+fn a_rename_that_cannot_be_written_is_taken_back() {
+    let bench = Bench::new();
+    let file = bench.vm_file("web.yaml");
+    let text = TEXT.replace("NAME", "web");
+    fs::write(&file, &text).unwrap();
+    let theirs = format!("{text}# edited meanwhile\n");
+    let (place, edited) = (file.clone(), theirs.clone());
+    let daemon = bench.daemon(move |request| {
+        if matches!(request, Request::Rename { .. }) {
+            fs::write(&place, &edited).unwrap();
+        }
+        renaming(request)
+    });
+    let outcome = bench.banger(&["rename", "vm", "web", "shop"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert!(outcome.stderr.contains("meanwhile"), "{outcome}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), theirs);
+    let rename = |to: &str| Request::Rename {
+        name: "web".parse().unwrap(),
+        to: to.parse().unwrap(),
+    };
+    assert_eq!(daemon.told(), [rename("shop"), rename("web")]);
+}
+
 #[test]
 fn prune_confirms_what_is_held_of_a_directory_that_may_be_bare() {
     let bench = Bench::new();

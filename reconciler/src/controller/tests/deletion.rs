@@ -244,3 +244,18 @@ async fn a_way_back_may_be_given_up() {
     assert_eq!(trash.len(), 1);
     assert_eq!(trash[0].disks, [DiskRole::Cow, DiskRole::Work]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_that_was_taken_back_is_no_rename() {
+    let (daemon, before) = with_web().await;
+    let rename = |to: &str| daemon.handle.rename(name("web"), name(to));
+    rename("shop").await.unwrap();
+    rename("web").await.unwrap();
+    assert_eq!(rename("web").await.unwrap_err().code, Code::Conflict);
+    // The old document goes in the very moment in which the new one comes.
+    fs::remove_file(daemon.path("web.yaml")).unwrap();
+    daemon.write("shop.yaml", &vm("shop", WORK)).await;
+    assert_ne!(uid(&daemon.ready("shop").await), before);
+    daemon.until("web is gone", |now| now.vms.len() == 1).await;
+    assert_eq!(daemon.handle.trash().await.unwrap()[0].uid, before);
+}
