@@ -87,6 +87,11 @@ impl Orphans {
         Some((runs, vm))
     }
 
+    /// The uid of the one that a document of this name would take over.
+    pub fn named(&self, name: &Name) -> Option<VmUid> {
+        self.vms.get(name).map(|(_, vm)| vm.uid)
+    }
+
     /// The slots that they have.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, VmUid)> {
         self.slots.iter().map(|(slot, uid)| (*slot, *uid))

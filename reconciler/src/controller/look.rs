@@ -46,7 +46,7 @@ impl<H: Host> Controller<H> {
             rules: self.settings.rules.clone(),
             vanish: self.vanish.clone(),
             going: self.going(),
-            orphans: self.orphans.clone(),
+            orphans: self.known_orphans().cloned(),
             observed: self.last.as_ref().map(|last| Arc::clone(&last.observed)),
             now_ms: self.clock.now_ms(),
             moment: self.moment(),

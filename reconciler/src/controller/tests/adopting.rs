@@ -9,6 +9,7 @@ use banger_core::seam::VmRef;
 use banger_testkit::Site;
 
 use super::*;
+use crate::controller::Collect;
 
 fn database(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join("state")).unwrap();
@@ -358,4 +359,65 @@ async fn with_the_database_lost_a_vm_keeps_the_address_that_it_came_back_to() {
     let now = daemon.until("off", |now| is_off(now, "web")).await;
     assert_eq!(address(&get(&now, "web").unwrap()), back);
     assert_eq!(pid(&daemon.ready("other").await), pid(&other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_the_trash_gives_back_what_it_holds() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    for vm_name in ["vanished", "web"] {
+        daemon
+            .write(&format!("{vm_name}.yaml"), &vm(vm_name, ""))
+            .await;
+    }
+    let vanished = uid(&daemon.ready("vanished").await);
+    let deleted = uid(&daemon.ready("web").await);
+    daemon.remove("vanished.yaml").await;
+    daemon.until("gone", |now| now.vms.len() == 1).await;
+    fs::remove_file(daemon.path("web.yaml")).unwrap();
+    let delete = daemon
+        .handle
+        .delete(Kind::VirtualMachine, name("web"), false);
+    delete.await.unwrap();
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    // A namesake runs when the database is lost, and its document goes as well.
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let namesake = uid(&daemon.ready("web").await);
+    let daemon = meanwhile(daemon, |root| {
+        lose(root);
+        fs::remove_file(root.join("config/vms/web.yaml")).unwrap();
+    })
+    .await;
+    daemon.write("vanished.yaml", &vm("vanished", "")).await;
+    assert_eq!(uid(&daemon.ready("vanished").await), vanished);
+
+    let trash = daemon.handle.trash().await.unwrap();
+    assert_eq!(trash.len(), 1);
+    assert_eq!(
+        (trash[0].uid, &trash[0].name),
+        (deleted, &Some(name("web")))
+    );
+    // The document would take over the one that runs.
+    let id = trash[0].id.clone();
+    for refused in [
+        daemon.handle.undelete(id.clone()).await,
+        daemon.handle.rename(name("vanished"), name("web")).await,
+    ] {
+        let refused = refused.unwrap_err();
+        let remedy = format!("banger gc --orphan {namesake}");
+        assert_eq!(refused.code, Code::Conflict);
+        assert!(refused.remedy.unwrap().contains(&remedy));
+    }
+    let put_away = Collect {
+        orphans: [namesake].into(),
+        ..Collect::default()
+    };
+    let collected = daemon.handle.collect(put_away).await.unwrap();
+    assert!(collected.removed.iter().all(|it| it.failed.is_none()));
+    daemon.handle.undelete(id).await.unwrap();
+    daemon.write("web.yaml", &vm("web", "")).await;
+    assert_eq!(uid(&daemon.ready("web").await), deleted);
+    let left = daemon.handle.trash().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].uid, namesake);
 }
