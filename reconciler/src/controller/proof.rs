@@ -77,6 +77,10 @@ enum Do {
     Delete {
         purge: bool,
     },
+    /// `banger undelete`, of the one VM that lies in the trash.
+    Undelete(&'static str),
+    /// `banger rename`, and what the document says with the new name.
+    Rename(&'static str),
     Power(Power),
     Confirm,
     Kill,
@@ -96,6 +100,13 @@ struct World {
 
 fn web() -> Name {
     "web".parse().unwrap()
+}
+
+fn document(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
+         metadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+    )
 }
 
 impl World {
@@ -255,11 +266,24 @@ impl World {
                 self.write("images.yaml", None).await;
             }
             Do::Vm(spec) => {
-                let text = format!(
-                    "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\n\
-                     metadata: {{name: web}}\nspec: {{{spec}}}\n"
-                );
-                self.write("web.yaml", Some(&text)).await;
+                self.write("web.yaml", Some(&document("web", spec))).await;
+            }
+            Do::Undelete(spec) => {
+                self.ask(|handle| async move {
+                    let entries = handle.trash().await?;
+                    handle.undelete(entries[0].id.clone()).await
+                })
+                .await;
+                self.write("web.yaml", Some(&document("web", spec))).await;
+            }
+            Do::Rename(spec) => {
+                let to: Name = "shop".parse().unwrap();
+                self.ask(|handle| {
+                    let to = to.clone();
+                    async move { handle.rename(web(), to).await }
+                })
+                .await;
+                self.write("web.yaml", Some(&document("shop", spec))).await;
             }
             Do::RemoveVm => self.write("web.yaml", None).await,
             Do::Delete { purge } => {
@@ -552,6 +576,15 @@ fn delete() -> Scenario {
     Scenario::up("delete", acts)
 }
 
+fn undelete() -> Scenario {
+    let acts = vec![Do::Delete { purge: false }, Do::Settle, Do::Undelete(PLAIN)];
+    Scenario::up("undelete", acts)
+}
+
+fn rename() -> Scenario {
+    Scenario::up("rename", vec![Do::Rename(PLAIN)])
+}
+
 fn purge() -> Scenario {
     Scenario::up("purge", vec![Do::Delete { purge: true }])
 }
@@ -601,6 +634,8 @@ proofs! {
     a_document_vanishes: vanish,
     a_document_vanishes_and_comes_back: come_back,
     a_vm_is_deleted_and_the_trash_emptied: delete,
+    a_vm_is_deleted_and_had_back: undelete,
+    a_vm_is_renamed: rename,
     a_vm_is_purged: purge,
     a_vm_is_stopped_and_started: stop_and_start,
     the_disk_fills_up_and_is_freed: full_disk,

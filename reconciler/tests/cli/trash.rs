@@ -208,6 +208,25 @@ fn an_undeletion_that_cannot_be_written_is_taken_back() {
     assert_eq!(daemon.told(), told);
 }
 
+/// The file that it stood in is a dotfile manager's now.
+#[test]
+fn a_read_only_file_is_named_and_the_daemon_not_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    let target = bench.write("work/store.yaml", &DOCUMENT.replace("web", "db"));
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o444)).unwrap();
+    let file = bench.vm_file("shop.yaml");
+    std::os::unix::fs::symlink(&target, &file).unwrap();
+    let daemon = bench.daemon(trash(vec![entry(UID, 5, file.to_str())]));
+    let outcome = bench.banger(&["undelete", "vm", "web"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert!(
+        outcome.stderr.contains("store.yaml is read-only"),
+        "{outcome}"
+    );
+    assert_eq!(daemon.told(), []);
+}
+
 /// Whatever the document became, it isn't said to be what it isn't.
 #[test]
 fn another_vm_than_the_one_that_was_asked_for_is_no_success() {
