@@ -263,6 +263,10 @@ impl Host for RealHost {
                 let work = move || trash::disk(&layout, &vm, role, Timestamp::now());
                 self.changing_trash(work).await
             }
+            Step::KeepRecord => {
+                let vm = intent()?.clone();
+                failure::blocking(move || record::renew(&layout, &vm)).await
+            }
             Step::RestoreDisks => {
                 let vm = vm.clone();
                 let work = move || trash_list::restore(&layout, &vm);

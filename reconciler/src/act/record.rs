@@ -4,10 +4,11 @@ use std::io;
 
 use banger_core::intent::VmIntent;
 use banger_core::record::{Incarnation, VmRecord};
+use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 
-use super::files;
 use super::layout::Layout;
+use super::{failure, files};
 
 /// No record is longer: a document is at most half of it.
 const LONGEST: u64 = 4 << 20;
@@ -15,13 +16,23 @@ const LONGEST: u64 = 4 << 20;
 /// Writes the record. What can't be written costs nothing but the hint. Blocks.
 pub(super) fn write(layout: &Layout, vm: VmIntent, start: Option<Incarnation>) {
     let uid = vm.uid;
-    let path = layout.record(uid);
-    let json = serde_json::to_vec_pretty(&VmRecord { start, vm });
-    let written = json.map_err(io::Error::from);
-    let written = written.and_then(|json| files::replace(&path, &json));
-    if let Err(error) = written {
+    if let Err(error) = put(layout, &VmRecord { start, vm }) {
+        let path = layout.record(uid);
         tracing::warn!(vm_uid = %uid, "{} could not be written: {error}", path.display());
     }
+}
+
+/// Writes the record of a VM as it is intended now. Blocks.
+pub(super) fn renew(layout: &Layout, vm: &VmIntent) -> Result<(), StepError> {
+    let path = layout.record(vm.uid);
+    let failed = |error| failure::file("write", &path, error);
+    let former = read(layout, vm.uid).map_err(failed)?;
+    put(layout, &VmRecord::renewed(former.as_ref(), vm)).map_err(failed)
+}
+
+fn put(layout: &Layout, record: &VmRecord) -> io::Result<()> {
+    let json = serde_json::to_vec_pretty(record)?;
+    files::replace(&layout.record(record.vm.uid), &json)
 }
 
 /// The VM's record; `None` where there is none, or nothing can be made of it. Blocks.
@@ -49,11 +60,59 @@ mod tests {
 
     use std::fs;
 
+    use banger_core::intent::{Applied, ImageDigest, PowerOverride};
     use banger_protocol::inventory::Process;
     use banger_testkit::generate;
 
     use super::*;
     use crate::observe::files::StateFiles;
+
+    /// Of the start it goes on to tell what it told, whatever the database says
+    /// that the VM was started with last.
+    #[test]
+    fn a_record_is_renewed_around_the_start_that_it_tells_of() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path(), root.path().join("run"));
+        let vm = generate::vm(1, generate::spec("debian"));
+        let told = || read(&layout, vm.uid).unwrap().unwrap();
+        // There is no directory, so that there are no disks either.
+        assert!(renew(&layout, &vm).unwrap_err().retry);
+        fs::create_dir_all(layout.vm(vm.uid)).unwrap();
+        renew(&layout, &vm).unwrap();
+        assert_eq!((told().start, told().vm), (None, vm.clone()));
+
+        let applied = |generation| {
+            Some(Applied {
+                spec: vm.spec.clone(),
+                generation,
+                image: ImageDigest("ab".repeat(32)),
+                restart_token: 0,
+            })
+        };
+        let start = Incarnation {
+            boot_id: "boot".into(),
+            process: Process {
+                pid: 7,
+                start_time: 70,
+            },
+        };
+        let started = VmIntent {
+            applied: applied(2),
+            ..vm.clone()
+        };
+        write(&layout, started, Some(start.clone()));
+        let mut now = VmIntent {
+            applied: applied(1),
+            power: PowerOverride::Stopped,
+            ..vm.clone()
+        };
+        now.metadata.name = generate::name("shop");
+        assert!(!told().is_current(&now));
+        renew(&layout, &now).unwrap();
+        assert!(told().is_current(&now));
+        assert_eq!(told().start, Some(start));
+        assert_eq!(told().vm.applied, applied(2));
+    }
 
     #[test]
     fn a_record_is_read_as_it_was_written_or_not_at_all() {

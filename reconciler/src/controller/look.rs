@@ -63,7 +63,7 @@ impl<H: Host> Controller<H> {
             rules: self.settings.rules.clone(),
             vanish: self.vanish.clone(),
             going: self.going(),
-            orphans: self.orphans.clone(),
+            orphans: self.known_orphans().cloned(),
             seen: self.seen.subscribe(),
             patience: self.patience(),
             now_ms: self.clock.now_ms(),

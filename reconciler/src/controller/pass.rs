@@ -1,6 +1,7 @@
 //! One pass: the route from the directories to status.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use banger_core::intent::Intents;
@@ -27,7 +28,7 @@ impl<H: Host> Controller<H> {
         self.tick();
         self.make_room().await;
         self.heartbeat.stamp();
-        if self.orphans.is_none() {
+        if self.known_orphans().is_none() {
             // Admission goes by what the host holds; requests are answered meanwhile.
             let before = self.ledger.state().await.intents;
             self.observe(&before).await?;
@@ -76,8 +77,9 @@ impl<H: Host> Controller<H> {
     async fn observe(&mut self, intents: &Intents) -> Result<Arc<Observed>, StoreError> {
         let vms: Vec<_> = intents.vms.values().cloned().collect();
         let host = Arc::clone(&self.host);
+        let sweeps = self.sweeps.load(Ordering::SeqCst);
         let observed = Arc::new(self.meanwhile(host.observe(&vms)).await);
-        self.orphans = Some(Orphans::of(&observed, intents));
+        self.orphans = Some((sweeps, Orphans::of(&observed, intents)));
         if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,8 +104,11 @@ pub struct Controller<H> {
     /// When the host is looked at next, at the latest; a time in the past while
     /// that is under way.
     pub(super) due: Instant,
-    /// What of the host no intent knew at the last look; `None`: look first.
-    pub(super) orphans: Option<Orphans>,
+    /// What of the host no intent knew at the last look, and how many sweeps
+    /// there had been before it; see [`Self::known_orphans`].
+    pub(super) orphans: Option<(u64, Orphans)>,
+    /// Sweeps that took orphans away, each counted before anybody hears of it.
+    pub(super) sweeps: Arc<AtomicU64>,
     pub(super) conditions: BTreeMap<VmUid, Vec<Condition>>,
     pub(super) boot_id: Option<String>,
     pub(super) published: watch::Sender<Arc<Published>>,
@@ -182,6 +186,7 @@ impl<H: Host> Controller<H> {
             seen: watch::Sender::default(),
             due: Instant::now(),
             orphans: None,
+            sweeps: Arc::default(),
             conditions: loaded.conditions,
             boot_id: loaded.boot_id,
             published,

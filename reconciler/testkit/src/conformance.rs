@@ -8,7 +8,7 @@
 //! Assumes that nobody else acts on the bench's VMs. A case leaves nothing of
 //! them, whether it held or not; others' objects on the host don't matter to it.
 
-use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::intent::{ImageDigest, PowerOverride, VmIntent};
 use banger_core::observed::{ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
@@ -45,6 +45,8 @@ pub enum Case {
     TeardownLeavesNothing,
     /// What is done for one VM is not done to another.
     OthersStay,
+    /// What is written beside the disks is renewed and seen, and nowhere without disks.
+    RecordsAreRenewed,
     /// A tap has one owner: another VM with its number is refused, and can't remove it.
     TapsHaveOneOwner,
     /// Bridge and NAT may be made again, and are seen.
@@ -53,7 +55,7 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StepsMayBeRepeated,
         Self::StepsAreSeen,
         Self::RemovalOfTheAbsentSucceeds,
@@ -62,6 +64,7 @@ impl Case {
         Self::DisksOnlyGrow,
         Self::TeardownLeavesNothing,
         Self::OthersStay,
+        Self::RecordsAreRenewed,
         Self::TapsHaveOneOwner,
         Self::NetworkMayBeRepeated,
     ];
@@ -157,6 +160,22 @@ impl Case {
                 let before = trial.see(other).await;
                 trial.clean(one).await?;
                 equal(&"a teardown", &trial.see(other).await, &before)?;
+            }
+            Self::RecordsAreRenewed => {
+                trial.must_not(one, &Step::KeepRecord).await?;
+                let size = trial.bench.size;
+                trial.must(one, &Step::MakeRootDisk { size }).await?;
+                let stopped = VmIntent {
+                    power: PowerOverride::Stopped,
+                    ..one.clone()
+                };
+                for _ in 0..2 {
+                    trial.must(&stopped, &Step::KeepRecord).await?;
+                    let told = trial.see(one).await.record;
+                    if !told.as_ref().is_some_and(|told| told.is_current(&stopped)) {
+                        return Err(format!("the record isn't renewed: {told:?}"));
+                    }
+                }
             }
             Self::TapsHaveOneOwner => {
                 trial.make(one).await?;

@@ -314,6 +314,13 @@ impl FakeVm {
                 self.root = None;
             }
             Step::DetachLoop { role } => self.detach(step, *role)?,
+            Step::KeepRecord => {
+                if self.cow_file.is_none() && self.work_file.is_none() {
+                    return Err(errno(step, "ENOENT: there are no disks to write it beside"));
+                }
+                let renewed = |vm| VmRecord::renewed(self.record.as_deref(), vm);
+                self.record = intent(vm).map(renewed).map(Arc::new);
+            }
             Step::RestoreDisks => self.restore(vm, step)?,
             Step::DropDisks { purge } => {
                 if self.cow.is_some() || self.work.is_some() {

@@ -144,6 +144,9 @@ pub enum Step {
         /// In which way.
         ending: Ending,
     },
+    /// Renews what is written beside the disks for a daemon without its database
+    /// ([`crate::record`]).
+    KeepRecord,
     /// Takes the disks back out of the trash, where they lie there and not in
     /// their place.
     RestoreDisks,
@@ -206,6 +209,7 @@ impl Step {
                 ending: Ending::Asked,
             } => "noting that the end is asked for".into(),
             Self::RecordExit { .. } => "recording the exit".into(),
+            Self::KeepRecord => "renewing the record beside the disks".into(),
             Self::RestoreDisks => "taking the disks back from the trash".into(),
             Self::DropDisks { purge: true } => "removing the disks".into(),
             Self::DropDisks { purge: false } => "moving the disks to the trash".into(),

@@ -87,15 +87,17 @@ impl Case<'_> {
         if self.vm.restoring {
             return Some(self.restore());
         }
-        if !wants_to_run(self.vm) {
+        let action = if wants_to_run(self.vm) {
+            match &self.here.vmm {
+                Presence::Present(vmm) => self.running(vmm),
+                // Unknown was dealt with above.
+                Presence::Absent | Presence::Unknown(_) => self.missing(memory),
+            }
+        } else {
             self.report_held();
-            return self.stop();
-        }
-        match &self.here.vmm {
-            Presence::Present(vmm) => self.running(vmm),
-            // Unknown was dealt with above.
-            Presence::Absent | Presence::Unknown(_) => self.missing(memory),
-        }
+            self.stop()
+        };
+        action.or_else(|| self.keep_record())
     }
 
     /// Deletion: first everything that the kernel holds; once that has been
@@ -150,7 +152,27 @@ impl Case<'_> {
         if self.here.vmm.is_absent() {
             steps.insert(0, self.record_exit());
         }
+        // Last, so that a disk without room for it keeps nothing from going off.
+        steps.extend(self.record_is_old().then_some(Step::KeepRecord));
         Some(self.action(Verb::Stop, reason, Effect::Restart, steps))
+    }
+
+    /// Whether what is written beside its disks would bring back another VM than
+    /// this is, and can be renewed: without a disk there is nothing to bring back.
+    fn record_is_old(&self) -> bool {
+        let here = self.here;
+        let has_disks = here.cow_file.present().is_some() || here.work_file.present().is_some();
+        let record = here.record.as_ref();
+        has_disks
+            && !self.may_not_write()
+            && record.is_none_or(|record| !record.is_current(self.vm))
+    }
+
+    fn keep_record(&self) -> Option<VmPlan> {
+        self.record_is_old().then(|| {
+            let reason = "what is written beside its disks is out of date";
+            self.action(Verb::Update, reason, Effect::Live, vec![Step::KeepRecord])
+        })
     }
 
     fn running(&mut self, vmm: &Vmm) -> Option<VmPlan> {

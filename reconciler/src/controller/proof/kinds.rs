@@ -45,6 +45,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
         Step::RemoveRoot,
         Step::DetachLoop { role },
         Step::RestoreDisks,
+        Step::KeepRecord,
         Step::DropDisks { purge: true },
         Step::DropDisks { purge: false },
     ];
@@ -65,7 +66,7 @@ fn kinds() -> (Vec<Step>, Vec<HostStep>) {
     (steps, host)
 }
 
-const VM_KINDS: usize = 20;
+const VM_KINDS: usize = 21;
 const HOST_KINDS: usize = 5;
 
 /// `None`: it is the store's, and never reaches a host.
@@ -91,6 +92,7 @@ const fn vm_kind(step: &Step) -> Option<usize> {
         Step::DetachLoop { .. } => 17,
         Step::RestoreDisks => 18,
         Step::DropDisks { .. } => 19,
+        Step::KeepRecord => 20,
         Step::PinImage { .. }
         | Step::RecordStart { .. }
         | Step::RecordExit { .. }

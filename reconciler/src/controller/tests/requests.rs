@@ -159,3 +159,19 @@ async fn a_prune_that_waits_for_documents_holds_up_nobody_else() {
     assert!(!asked.is_finished());
     asked.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_is_taken_while_a_pass_waits_for_the_host() {
+    let daemon = daemon().await;
+    let before = uid(&daemon.ready("web").await);
+    hang(&daemon, "observing");
+    hung(&daemon).await;
+    at_once(daemon.handle.rename(name("web"), name("shop"))).await;
+    fs::write(daemon.path("web.yaml"), vm("shop", "")).unwrap();
+    let (admitted, problems) = at_once(daemon.handle.sync()).await;
+    assert_eq!(problems, []);
+    let vms = admitted.iter().filter(|it| it.kind == Kind::VirtualMachine);
+    let vms: Vec<_> = vms.map(|it| (it.name.clone(), it.uid)).collect();
+    assert_eq!(vms, [(name("shop"), before)]);
+    daemon.task.abort();
+}

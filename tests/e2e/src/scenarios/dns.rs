@@ -166,7 +166,8 @@ fn without_resolved(lab: &Lab, worker: &str) -> Result<()> {
     Ok(())
 }
 
-fn ask(lab: &Lab, name: &str, kind: &str, expected: &str) -> Result<()> {
+/// With [`ASK`] in the owner's home.
+pub(super) fn ask(lab: &Lab, name: &str, kind: &str, expected: &str) -> Result<()> {
     let answer = lab.owner(&format!("perl ~/ask.pl {SERVER} {name} {kind}"))?;
     ensure!(
         answer.trim() == expected,

@@ -28,6 +28,7 @@ mod leftovers;
 mod network;
 mod power;
 mod promises;
+mod second_thoughts;
 mod system;
 
 use anyhow::Result;
@@ -207,6 +208,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_deleted_file_leaves_nothing",
         run: deletion::file,
+    },
+    Scenario {
+        name: "what_went_comes_back_and_a_vm_changes_its_name",
+        run: second_thoughts::trash_and_names,
     },
     Scenario {
         name: "an_image_that_nothing_needs_is_collected",
