@@ -7,6 +7,7 @@
 //! executable, pid and start time. Every start has a fresh jail; leftovers of
 //! an earlier run are removed first.
 
+pub mod entrance;
 mod exit;
 mod jail;
 mod memory;

@@ -6,6 +6,7 @@ mod bench;
 mod bridge;
 mod crowd;
 mod dns;
+mod entrance;
 mod frames;
 mod frames6;
 mod inventory;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::entrance;
 use crate::{Failure, Host};
 
 /// The process that runs the jailer or, after its exec, Firecracker.
@@ -31,7 +32,7 @@ pub fn of(host: &Host, uid: VmUid) -> Result<Option<Process>, Failure> {
         Err(e) if absent(&e) || e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
         Err(e) => return Err(Failure::os("read", path.display().to_string(), e)),
     };
-    let install = &host.install;
+    let (install, own) = (&host.install, entrance::program()?);
     for pid in pids.lines().filter_map(|line| line.parse().ok()) {
         let link = format!("/proc/{pid}/exe");
         let exe = match fs::read_link(&link) {
@@ -42,7 +43,7 @@ pub fn of(host: &Host, uid: VmUid) -> Result<Option<Process>, Failure> {
         // In a jail the path is the jail's, and it may be unlinked already.
         let name = exe.file_name().map(|n| n.to_string_lossy().into_owned());
         let name = name.as_deref().map(|n| n.trim_end_matches(" (deleted)"));
-        let ours = [&install.firecracker, &install.jailer]
+        let ours = [&own, &install.firecracker, &install.jailer]
             .iter()
             .any(|p| p.file_name().and_then(|n| n.to_str()) == name);
         if ours && let Some(start_time) = start_time(pid)? {
