@@ -3,8 +3,8 @@
 //!
 //! `absent -> jail, sockets -> unit -> running -> exited (record) -> removed`
 //!
-//! The process is known by the unit's cgroup, which only systemd fills, its
-//! executable, pid and start time. Every start has a fresh jail; leftovers of
+//! The process is known by the unit's cgroup, which only systemd fills, its uid
+//! or program, pid and start time. Every start has a fresh jail; leftovers of
 //! an earlier run are removed first.
 
 pub mod entrance;

@@ -15,5 +15,6 @@ mod loops;
 mod nat;
 mod peers;
 mod pool;
+mod process;
 mod reach;
 mod taps;
