@@ -24,6 +24,7 @@ mod first_vm;
 mod hardening;
 mod images;
 mod ipv6;
+mod jail;
 mod leftovers;
 mod network;
 mod power;
@@ -64,6 +65,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_compromised_owner_gets_nothing_beyond_the_bound",
         run: bound::helper,
+    },
+    Scenario {
+        name: "a_hostile_jail_leads_root_nowhere",
+        run: jail::hostile,
     },
     Scenario {
         name: "bad_specs_harm_no_running_vm",
