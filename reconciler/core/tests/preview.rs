@@ -411,6 +411,59 @@ fn status_tells_ready_and_what_is_to_come() {
     assert_eq!(again[0].status.conditions, status.conditions);
 }
 
+#[test]
+fn a_silent_guest_with_an_initrd_of_ones_own_is_told_apart() {
+    let (mut intents, mut observed) = running("vcpus: 1");
+    for vm in observed.vms.values_mut() {
+        vm.guest = Guest::Silent;
+    }
+    let admission = take("vcpus: 1", &intents);
+    let ready = |intents: &Intents| {
+        let planned = plan(intents, &observed, CLOCK);
+        let view = View {
+            intents,
+            observed: &observed,
+            plan: &planned,
+            activity: &Activity::default(),
+            admission: &admission,
+            held: &BTreeMap::new(),
+            previous: &BTreeMap::new(),
+            paths: &Paths {
+                state_dir: PathBuf::from("/state"),
+                runtime_dir: PathBuf::from("/run"),
+            },
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = view.objects(Kind::VirtualMachine).remove(0).status;
+        assert_eq!(status.phase, Phase::Booting);
+        let mut all = status.conditions.into_iter();
+        let ready = all.find(|it| it.kind == ConditionType::Ready).unwrap();
+        assert_eq!(ready.status, ConditionStatus::False);
+        ready.message
+    };
+    let own = |intents: &mut Intents, name: &str, is_own: bool| {
+        let mut images = intents.images.values_mut();
+        let image = images.find(|image| image.name().as_str() == name).unwrap();
+        image.spec.initrd = is_own.then(|| image.spec.rootfs.disk.clone().unwrap());
+    };
+    let not_yet = "the guest has not reported yet";
+    assert_eq!(ready(&intents), not_yet);
+    own(&mut intents, "alpine", true);
+    assert_eq!(ready(&intents), not_yet, "it is another image's");
+    own(&mut intents, "debian", true);
+    assert_eq!(
+        ready(&intents),
+        format!(
+            "{not_yet}; only banger's agent does, and the initrd of image `debian` is one's own"
+        )
+    );
+    // The document names one only since the VM was made.
+    for image in intents.images.values_mut() {
+        image.generation += 1;
+    }
+    assert_eq!(ready(&intents), not_yet);
+}
+
 fn under(pressure: Pressure) -> Clock {
     let limits = ROOMY.limits;
     Clock {

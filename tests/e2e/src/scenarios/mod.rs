@@ -27,6 +27,7 @@ mod ipv6;
 mod jail;
 mod leftovers;
 mod network;
+mod own_parts;
 mod power;
 mod promises;
 mod second_thoughts;
@@ -221,6 +222,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "an_image_that_nothing_needs_is_collected",
         run: images::unneeded,
+    },
+    Scenario {
+        name: "an_image_of_ones_own_parts_boots_and_is_immutable",
+        run: own_parts::immutable,
     },
     Scenario {
         name: "with_the_database_lost_vms_run_on_until_they_are_named",
