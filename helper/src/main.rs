@@ -1,6 +1,7 @@
 //! `banger-helper`: takes the socket from systemd (or makes one for a test),
 //! reads the install metadata, and serves.
 
+use std::ffi::OsString;
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use banger_helper::install_file::{self, Untrusted};
+use banger_helper::op::vmm::entrance;
 use banger_helper::{Host, server};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,8 +22,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The root helper of banger. systemd starts it with its socket.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Listen here instead of on the socket that systemd passes.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -30,8 +34,32 @@ struct Arguments {
     install: PathBuf,
 }
 
+/// What it does instead of serving.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What the unit of a VMM runs: puts its sockets into its jail and becomes the jailer
+    #[command(name = entrance::COMMAND, hide = true)]
+    EnterJail {
+        /// The socket directory
+        sockets: PathBuf,
+        /// What the jailer makes the VMM's /
+        root: PathBuf,
+        /// The jailer with its arguments
+        #[arg(last = true, required = true)]
+        jailer: Vec<OsString>,
+    },
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Command::EnterJail {
+        sockets,
+        root,
+        jailer,
+    }) = &arguments.command
+    {
+        return Err(entrance::enter(sockets, root, jailer)).context("can't enter the jail");
+    }
     log_to_where_it_is_read();
     // Files that root makes are nobody else's until said otherwise.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -126,4 +154,22 @@ fn bind(path: &Path, owner: u32) -> anyhow::Result<StdListener> {
     std::os::unix::fs::chown(path, Some(owner), None)
         .with_context(|| format!("can't give {shown} to uid {owner}"))?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jailers_own_arguments_stay_as_they_are() {
+        let argv = "banger-helper enter-jail /run/s /jail/root -- /jailer --id x -- --api-sock /s";
+        let arguments = Arguments::parse_from(argv.split(' '));
+        let Some(Command::EnterJail { jailer, root, .. }) = arguments.command else {
+            panic!("{arguments:?}");
+        };
+        assert_eq!(root, Path::new("/jail/root"));
+        assert_eq!(jailer, ["/jailer", "--id", "x", "--", "--api-sock", "/s"]);
+        let serving = Arguments::parse_from(["banger-helper", "--socket", "/s"]);
+        assert!(serving.command.is_none() && serving.socket.is_some());
+    }
 }

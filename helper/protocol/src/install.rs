@@ -75,7 +75,7 @@ pub mod jail {
     pub const ROOT_DRIVE: &str = "/rootdrive";
     /// Device node of the work disk.
     pub const WORK_DRIVE: &str = "/workdrive";
-    /// The socket directory, bound from [`super::Install::socket_dir`].
+    /// The socket directory, mounted from [`super::Install::socket_dir`].
     pub const SOCKETS: &str = "/s";
 }
 

@@ -49,6 +49,11 @@ pub struct Inventory {
     /// How far IPv6 goes. `None`: one of the peers is older than this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Probe<Ipv6>>,
+    /// Tables of iptables-legacy that packets are filtered by, as nft(8) would
+    /// name them: `ip filter`. What is in them can't be read with nft.
+    /// `None`: one of the peers is older than this section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy_tables: Option<Probe<Vec<String>>>,
 }
 
 /// How far IPv6 goes on the host.

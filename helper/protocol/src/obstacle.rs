@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::version::{HOST_OUTPUT, OBSTACLES};
+
 /// What stands in the way, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -38,9 +40,14 @@ pub enum Firewall {
 }
 
 impl Obstacle {
-    /// Whether a peer below [`crate::version::OBSTACLES`] knows of such.
-    pub fn is_of_old(&self) -> bool {
-        self.family == Family::Ipv4 && self.way != Way::Host
+    /// Whether a peer of this minor version knows of such.
+    pub const fn is_known_to(&self, minor: u16) -> bool {
+        minor
+            >= match (self.way, self.family) {
+                (Way::Guest, _) => HOST_OUTPUT,
+                (Way::Host, _) | (_, Family::Ipv6) => OBSTACLES,
+                (Way::Out | Way::Back, Family::Ipv4) => 0,
+            }
     }
 }
 
@@ -65,15 +72,18 @@ impl Family {
     }
 }
 
-/// Packets of a connection that a guest begins.
+/// Where packets of guests, or for them, are on their way to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// From the guest.
+    /// From the guest, beyond the host.
     Out,
     /// The answers.
     Back,
     /// From the guest to the host itself: over IPv4 a question to its DNS server,
     /// over IPv6 one for its link-layer address (RFC 4861).
     Host,
+    /// From the host itself to the guest: over IPv4 the first of a connection to
+    /// its SSH server, over IPv6 the answer to such a question.
+    Guest,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 4 };
+pub const CURRENT: Version = Version { major: 1, minor: 5 };
 
 /// The first minor that knows the tap pool: `ensure-pool`, and its section of
 /// the inventory.
@@ -19,6 +19,10 @@ pub const IPV6: u16 = 3;
 
 /// The first minor that knows obstacles over IPv6 and on the way to the host.
 pub const OBSTACLES: u16 = 4;
+
+/// The first minor that knows obstacles on the way from the host to guests, and
+/// tables of iptables-legacy.
+pub const HOST_OUTPUT: u16 = 5;
 
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

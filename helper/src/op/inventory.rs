@@ -87,6 +87,7 @@ async fn look(host: &Host) -> Result<Inventory, Failure> {
         policy: Some(policy),
         obstacles: Some(obstacles),
         ipv6: Some(ipv6),
+        legacy_tables: Some(probe(nat::legacy_tables())),
     })
 }
 

@@ -21,6 +21,7 @@
 mod chain;
 mod elements;
 mod family;
+mod legacy;
 mod listing;
 mod obstacles;
 mod reference;
@@ -29,6 +30,7 @@ mod seats;
 
 use banger_protocol::{Handle, Install, NetworkPolicy, Obstacle};
 
+pub use self::legacy::tables as legacy_tables;
 use self::listing::Listing;
 pub use self::reference::References;
 use self::seats::{Answers, Found};
@@ -102,7 +104,7 @@ async fn replace(install: &Install, policy: &NetworkPolicy, found: &Found) -> Re
 pub struct Reading {
     /// What guests may reach; `None` where a table is missing or says something else.
     pub policy: Option<NetworkPolicy>,
-    /// Rules of others that keep guests' packets from being forwarded.
+    /// Rules of others that keep guests' packets from where they are to go.
     pub obstacles: Vec<Obstacle>,
 }
 

@@ -3,10 +3,11 @@
 //!
 //! `absent -> jail, sockets -> unit -> running -> exited (record) -> removed`
 //!
-//! The process is known by the unit's cgroup, which only systemd fills, its
-//! executable, pid and start time. Every start has a fresh jail; leftovers of
+//! The process is known by the unit's cgroup, which only systemd fills, its uid
+//! or program, pid and start time. Every start has a fresh jail; leftovers of
 //! an earlier run are removed first.
 
+pub mod entrance;
 mod exit;
 mod jail;
 mod memory;

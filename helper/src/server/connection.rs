@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use banger_protocol::frame;
 use banger_protocol::inventory::Probe;
-use banger_protocol::version::{CURRENT, IPV6, NETWORK_POLICY, OBSTACLES, TAP_POOL};
-use banger_protocol::{Inventory, Obstacle, OpError, Request, Response, Retry, VmUid};
+use banger_protocol::version::{CURRENT, HOST_OUTPUT, IPV6, NETWORK_POLICY, TAP_POOL};
+use banger_protocol::{Inventory, OpError, Request, Response, Retry, VmUid};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
@@ -189,10 +189,11 @@ fn leave_out(inventory: &mut Inventory, minor: u16) {
     if minor < NETWORK_POLICY {
         (inventory.policy, inventory.obstacles) = (None, None);
     }
-    if minor < OBSTACLES
-        && let Some(Probe::Known(obstacles)) = &mut inventory.obstacles
-    {
-        obstacles.retain(Obstacle::is_of_old);
+    if let Some(Probe::Known(obstacles)) = &mut inventory.obstacles {
+        obstacles.retain(|obstacle| obstacle.is_known_to(minor));
+    }
+    if minor < HOST_OUTPUT {
+        inventory.legacy_tables = None;
     }
     if minor < IPV6 {
         inventory.ipv6 = None;
@@ -277,6 +278,48 @@ mod tests {
         assert!(lines[0].contains(&format!("vm={vm}")), "{text}");
         assert!(lines[1].contains("stage=\"slot\""), "{text}");
         assert!(!lines[1].contains("vm="), "{text}");
+    }
+
+    /// Each daemon refuses what is newer than itself.
+    #[test]
+    fn what_a_daemon_does_not_know_is_left_out() {
+        let obstacle = |way: &str, family: &str| {
+            format!(
+                r#"{{"firewall":"other","way":"{way}","family":"{family}","bridge":"b","table":"t","chain":"c","rule":null}}"#
+            )
+        };
+        let told = [
+            obstacle("out", "ipv4"),
+            obstacle("out", "ipv6"),
+            obstacle("host", "ipv4"),
+            obstacle("guest", "ipv4"),
+        ];
+        let text = format!(
+            r#"{{"bootId":"b","vmms":{{"known":[]}},"taps":{{"known":[]}},"loops":{{"known":[]}},"dms":{{"known":[]}},"bridge":{{"known":true}},"nat":{{"known":null}},"pool":{{"unknown":""}},"obstacles":{{"known":[{}]}},"ipv6":{{"known":"off"}},"legacyTables":{{"known":["ip filter"]}}}}"#,
+            told.join(",")
+        );
+        let whole: Inventory = serde_json::from_str(&text).unwrap();
+        let known = |minor: u16| {
+            let mut inventory = whole.clone();
+            leave_out(&mut inventory, minor);
+            let obstacles = match &inventory.obstacles {
+                Some(Probe::Known(obstacles)) => obstacles.len(),
+                _ => 0,
+            };
+            (
+                inventory.pool.is_some(),
+                obstacles,
+                inventory.ipv6.is_some(),
+                inventory.legacy_tables.is_some(),
+            )
+        };
+        assert_eq!(known(0), (false, 0, false, false));
+        assert_eq!(known(1), (true, 0, false, false));
+        assert_eq!(known(2), (true, 1, false, false));
+        assert_eq!(known(3), (true, 1, true, false));
+        assert_eq!(known(4), (true, 3, true, false));
+        assert_eq!(known(5), (true, 4, true, true));
+        assert_eq!(known(CURRENT.minor + 1), known(CURRENT.minor));
     }
 
     #[tokio::test]

@@ -1,11 +1,14 @@
 //! The nftables table.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsRawFd as _;
 
 use banger_protocol::inventory::Probe;
 use banger_protocol::{Cidrs, Family, NetworkPolicy, Request, Way};
 
-use crate::bench::{Bench, attach, native, run, slot};
+use nix::libc;
+
+use crate::bench::{Bench, attach, native, run, skipped, slot};
 use crate::frames::{answered, arp};
 
 const NEEDS: [&str; 1] = ["/usr/sbin/nft"];
@@ -218,11 +221,13 @@ fn a_firewall_in_the_way_is_told() {
         );
         assert_eq!(obstacles(bench), []);
 
-        // The way to the host, and both over IPv6.
+        // The ways to the host and from it, and all of them over IPv6.
         let chains = [
             ("ip", "INPUT", "input"),
             ("ip6", "INPUT", "input"),
             ("ip6", "FORWARD", "forward"),
+            ("ip", "OUTPUT", "output"),
+            ("ip6", "OUTPUT", "output"),
         ];
         for (family, chain, hook) in chains {
             run("nft", &["add", "table", family, "filter"]);
@@ -232,30 +237,85 @@ fn a_firewall_in_the_way_is_told() {
             run("nft", &[&base]);
         }
         let told = obstacles(bench);
-        let told: Vec<_> = told.iter().map(|it| (it.way, it.family)).collect();
+        let mut told: Vec<_> = told.iter().map(|it| (it.way, it.family)).collect();
+        told.sort_unstable();
         assert_eq!(
             told,
             [
+                (Way::Out, Family::Ipv6),
+                (Way::Back, Family::Ipv6),
                 (Way::Host, Family::Ipv4),
                 (Way::Host, Family::Ipv6),
-                (Way::Out, Family::Ipv6),
-                (Way::Back, Family::Ipv6)
+                (Way::Guest, Family::Ipv4),
+                (Way::Guest, Family::Ipv6)
             ]
         );
         // A daemon that is older than these refuses an answer that has them.
-        let spoken = |minor| older(bench, minor).contains(r#""family":"ipv6""#);
-        assert!(spoken(4) && !spoken(3));
+        let spoken = |minor, word: &str| older(bench, minor).contains(word);
+        let (ipv6, guest) = (r#""family":"ipv6""#, r#""way":"guest""#);
+        assert!(spoken(4, ipv6) && !spoken(3, ipv6));
+        assert!(spoken(5, guest) && !spoken(4, guest));
         let rules = [
             "ip filter INPUT iifname br-test udp dport 53",
             "ip6 filter INPUT iifname br-test meta l4proto ipv6-icmp",
             "ip6 filter FORWARD iifname br-test",
             "ip6 filter FORWARD oifname br-test ct state established",
+            "ip filter OUTPUT oifname br-test",
+            "ip6 filter OUTPUT oifname br-test",
         ];
         for rule in rules {
             run("nft", &[&format!("add rule {rule} accept")]);
         }
         assert_eq!(obstacles(bench), []);
     });
+}
+
+/// nft lists nothing of them, whatever they drop.
+#[test]
+fn tables_of_iptables_legacy_are_told() {
+    const NAME: &str = "tables_of_iptables_legacy_are_told";
+    native(NAME, &NEEDS, |bench| {
+        let tables = |bench: &Bench| bench.inventory().legacy_tables;
+        assert_eq!(tables(bench), Some(Probe::Known(Vec::new())));
+        for table in ["nat", "filter"] {
+            if let Err(e) = legacy_table(table) {
+                return skipped(NAME, &format!("no table {table} of iptables-legacy: {e}"));
+            }
+        }
+        let told = Some(Probe::Known(vec!["ip filter".to_owned()]));
+        assert_eq!(tables(bench), told);
+        assert!(!older(bench, 4).contains("ip filter"));
+    });
+}
+
+/// Asked for it, the kernel makes a table (`IPT_SO_GET_INFO` of
+/// linux/netfilter_ipv4/ip_tables.h), as iptables-legacy does.
+fn legacy_table(name: &str) -> std::io::Result<()> {
+    const SOL_IP: i32 = 0;
+    const IPT_SO_GET_INFO: i32 = 64;
+    // `struct ipt_getinfo`: a name of 32 bytes, and 13 numbers.
+    let mut info = [0_u8; 32 + 13 * 4];
+    info[..name.len()].copy_from_slice(name.as_bytes());
+    let mut length = libc::socklen_t::try_from(info.len()).unwrap();
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::RAW,
+        Some(rustix::net::ipproto::RAW),
+    )?;
+    // SAFETY: the kernel writes no more than `length` bytes into `info`.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            SOL_IP,
+            IPT_SO_GET_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// The inventory, as the helper gives it to a daemon of this minor version.

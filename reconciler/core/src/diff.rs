@@ -107,7 +107,8 @@ fn vm_entry(
     intents: &Intents,
     plan: &Plan,
 ) -> Option<DiffEntry> {
-    let action = plan.vms.iter().find(|action| action.uid == vm.uid);
+    let mut actions = plan.vms.iter().filter(|action| action.uid == vm.uid);
+    let action = actions.find(|action| !action.is_bookkeeping());
     let actions: Vec<String> = action.map(words).into_iter().collect();
     let now = before.map(|before| {
         before

@@ -24,6 +24,10 @@ pub fn message(obstacle: &Obstacle) -> String {
         (Way::Back, Family::Ipv6) => "the answers to guests over IPv6",
         (Way::Host, Family::Ipv4) => "guests' questions to the host's DNS server",
         (Way::Host, Family::Ipv6) => "guests' neighbour solicitations to the host",
+        (Way::Guest, Family::Ipv4) => {
+            "what the host sends to guests, as `banger vm ssh` and published ports do"
+        }
+        (Way::Guest, Family::Ipv6) => "the host's neighbour advertisements to guests",
     };
     format!("{what} in table `{table}`{whose} drops {packets}")
 }
@@ -51,7 +55,11 @@ pub fn remedy(obstacle: &Obstacle) -> String {
         (Firewall::Docker, Way::Host) => {
             format!("sudo {iptables} -I INPUT -i {bridge} -j ACCEPT")
         }
+        (Firewall::Docker, Way::Guest) => {
+            format!("sudo {iptables} -I OUTPUT -o {bridge} -j ACCEPT")
+        }
         (Firewall::Ufw, Way::Host) => format!("sudo ufw allow in on {bridge}"),
+        (Firewall::Ufw, Way::Guest) => format!("sudo ufw allow out on {bridge}"),
         (Firewall::Ufw, Way::Out) => format!("sudo ufw route allow in on {bridge}"),
         (Firewall::Ufw, Way::Back) => format!("sudo ufw route allow out on {bridge}"),
         (Firewall::Firewalld, _) => format!(
@@ -63,6 +71,9 @@ pub fn remedy(obstacle: &Obstacle) -> String {
         (Firewall::Other, Way::Back) => format!(
             "sudo nft insert rule {table} {chain} oifname {bridge} ct state established,related accept"
         ),
+        (Firewall::Other, Way::Guest) => {
+            format!("sudo nft insert rule {table} {chain} oifname {bridge} accept")
+        }
     }
 }
 
@@ -140,5 +151,27 @@ mod tests {
             ..out6
         };
         assert!(remedy(&docker6).contains("sudo ip6tables -I DOCKER-USER -i br-banger"));
+    }
+
+    #[test]
+    fn what_the_host_sends_to_guests_is_let_out_and_not_in() {
+        for (firewall, words) in [
+            (
+                Firewall::Docker,
+                "sudo iptables -I OUTPUT -o br-banger -j ACCEPT",
+            ),
+            (Firewall::Ufw, "sudo ufw allow out on br-banger"),
+            (
+                Firewall::Other,
+                "sudo nft insert rule ip filter OUTPUT oifname br-banger accept",
+            ),
+        ] {
+            let out = Obstacle {
+                chain: "OUTPUT".into(),
+                ..obstacle(firewall, Way::Guest, None)
+            };
+            assert_eq!(remedy(&out), words);
+            assert!(message(&out).ends_with("as `banger vm ssh` and published ports do"));
+        }
     }
 }

@@ -2,15 +2,15 @@
 //! old one put back.
 //!
 //! Guarantees: a document takes over the VM of its name whose record lies
-//! beside its disks, with uid, disks and address; nobody else is given an
-//! address that such a VM has.
+//! beside its disks, with uid, disks and address, and off if somebody stopped
+//! it; nobody else is given an address that such a VM has.
 
 use std::collections::BTreeMap;
 
 use banger_protocol::{Slot, VmUid};
 
 use crate::api::Name;
-use crate::intent::{Backoff, Intents, VmIntent};
+use crate::intent::{Backoff, Intents, PowerOverride, VmIntent};
 use crate::observed::{Observed, ObservedVm};
 
 /// What of the host no intent knows.
@@ -83,12 +83,23 @@ impl Orphans {
             renaming: None,
             // Whether it runs as recorded is for the host to say.
             started: None,
-            completed: false,
+            // What runs isn't ended for what is written beside its disks: that
+            // may be older than its start.
+            completed: vm.completed && !runs,
+            power: match vm.power {
+                PowerOverride::Stopped if runs => PowerOverride::None,
+                power => power,
+            },
             crash: Backoff::default(),
             error: Backoff::default(),
             ..vm
         };
         Some((runs, vm))
+    }
+
+    /// The uid of the one that a document of this name would take over.
+    pub fn named(&self, name: &Name) -> Option<VmUid> {
+        self.vms.get(name).map(|(_, vm)| vm.uid)
     }
 
     /// The slots that they have.

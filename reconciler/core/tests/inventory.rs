@@ -18,7 +18,7 @@ use banger_core::pressure::DiskState;
 use banger_core::seam::VmRef;
 use banger_core::trash::Shelf;
 use banger_protocol::inventory::Probe;
-use banger_protocol::{DiskRole, NetworkPolicy, Sectors, VmUid};
+use banger_protocol::{DiskRole, NetworkPolicy, PoolSize, Sectors, VmUid, WarmUps};
 use banger_testkit::{Extras, FakeHost, generate, read};
 use jiff::Timestamp;
 
@@ -107,6 +107,31 @@ fn of(report: &InventoryReport, state: State) -> Vec<Object> {
 }
 
 #[test]
+fn the_pool_and_tables_of_others_are_counted_where_they_are_known() {
+    let host = host();
+    let vm = run(&host, 1);
+    host.do_host_step(&HostStep::EnsurePool {
+        size: PoolSize::try_from(3).unwrap(),
+        parallel: WarmUps::ONE,
+    })
+    .unwrap();
+    let mut holdings = host.do_holdings();
+    let inventory = holdings.inventory.as_mut().unwrap();
+    inventory.legacy_tables = Some(Probe::Known(vec!["ip filter".into()]));
+    let report = list(&intents(&[&vm]), &holdings);
+    let pool = report.pool.unwrap();
+    assert_eq!(pool.size, Some(3));
+    assert_eq!(pool.to_string(), "3 warm, 1 in use, 3 created, 0 failed");
+    assert_eq!(report.legacy_tables.unwrap(), ["ip filter"]);
+
+    let inventory = holdings.inventory.as_mut().unwrap();
+    inventory.pool = Some(Probe::Unknown("EPERM".into()));
+    inventory.legacy_tables = None;
+    let report = list(&intents(&[&vm]), &holdings);
+    assert_eq!((report.pool, report.legacy_tables), (None, None));
+}
+
+#[test]
 fn what_runs_as_intended_is_owned() {
     let host = host();
     let (a, b) = (run(&host, 1), run(&host, 2));
@@ -170,8 +195,8 @@ fn a_vm_without_intent_is_unowned_and_collected_from_the_guest_downwards() {
     assert!(collection.orphans.is_empty() && collection.left.is_empty());
 }
 
-/// What came back from the trash got another address, which stands in its record
-/// only once it is started. Its old one is another VM's by now.
+/// What came back from the trash got another address, and the database was lost
+/// before that stood in its record. Its old one is another VM's by now.
 #[test]
 fn with_the_database_lost_a_running_vm_keeps_its_address() {
     let host = host();

@@ -7,14 +7,18 @@ use std::path::PathBuf;
 
 use banger_core::admit::{Admission, Rules, admit};
 use banger_core::api::status::{ConditionStatus, ConditionType, Phase};
+use banger_core::api::virtual_machine::RunPolicy;
 use banger_core::api::{Kind, Quantity};
 use banger_core::config::VmDefaults;
 use banger_core::diff::{Change, DiffReport, report};
 use banger_core::effect::Effect;
-use banger_core::intent::{Applied, ImageDigest, Imported, Intents, Started};
-use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
+use banger_core::intent::{
+    Applied, ImageDigest, Imported, Intents, PowerOverride, Started, VmIntent,
+};
+use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
 use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
+use banger_core::record::VmRecord;
 use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::{Ipv6, Process};
 use banger_protocol::{Family, Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
@@ -238,6 +242,73 @@ fn every_effect_is_named_and_says_what_it_waits_for() {
     }
 }
 
+/// `web` as it runs, with its root disk's file and the record beside it.
+fn recorded() -> (Intents, Observed) {
+    let (intents, mut observed) = running("vcpus: 1");
+    let vm = intents.vms.values().next().unwrap();
+    let here = observed.vms.get_mut(&vm.uid).unwrap();
+    here.cow_file = Presence::Present(DiskFile { length: 1 << 30 });
+    here.record = Some(VmRecord::renewed(None, vm).into());
+    (intents, observed)
+}
+
+#[test]
+fn a_record_of_another_name_or_power_is_renewed_and_shown_to_nobody() {
+    let (intents, observed) = recorded();
+    assert!(plan(&intents, &observed, CLOCK).is_empty());
+    let changes: [fn(&mut VmIntent); 3] = [
+        |vm| vm.metadata.name = generate::name("shop"),
+        |vm| vm.spec.run_policy = RunPolicy::OnFailure,
+        |vm| vm.power = PowerOverride::Started,
+    ];
+    for change in changes {
+        let mut now = intents.clone();
+        change(now.vms.values_mut().next().unwrap());
+        let planned = plan(&now, &observed, CLOCK);
+        assert_eq!(planned.vms[0].steps, [Step::KeepRecord]);
+        // A disk without room has better uses for what is left.
+        let full = plan(&now, &observed, under(Pressure::Guests));
+        assert_eq!(full.vms[0].verb, Verb::Pause);
+    }
+    // Lost: it is written anew.
+    let mut lost = observed.clone();
+    lost.vms.values_mut().for_each(|vm| vm.record = None);
+    let planned = plan(&intents, &lost, CLOCK);
+    assert_eq!(planned.vms[0].steps, [Step::KeepRecord]);
+    let shown = report(&intents, &take("vcpus: 1", &intents), &lost, CLOCK);
+    assert!(shown.is_empty(), "{shown:#?}");
+    // Without a disk there is nothing to write it beside.
+    lost.vms
+        .values_mut()
+        .for_each(|vm| vm.cow_file = Presence::Absent);
+    assert!(plan(&intents, &lost, CLOCK).is_empty());
+}
+
+#[test]
+fn what_is_stopped_has_that_written_down() {
+    let (mut intents, mut observed) = recorded();
+    let vm = intents.vms.values_mut().next().unwrap();
+    vm.power = PowerOverride::Stopped;
+    let uid = vm.uid;
+    // Last of all: what can't be written keeps nobody from stopping.
+    let planned = plan(&intents, &observed, CLOCK);
+    assert_eq!(planned.vms[0].verb, Verb::Stop);
+    assert_eq!(planned.vms[0].steps.last(), Some(&Step::KeepRecord));
+
+    // A stop that was cut short right before it is made good.
+    let off = ObservedVm {
+        cow_file: observed.vms[&uid].cow_file.clone(),
+        record: observed.vms[&uid].record.clone(),
+        ..ObservedVm::absent()
+    };
+    observed.vms.insert(uid, off);
+    let planned = plan(&intents, &observed, CLOCK);
+    assert_eq!(planned.vms[0].steps, [Step::KeepRecord]);
+    // Not while there is no room for it.
+    let full = plan(&intents, &observed, under(Pressure::Guests));
+    assert!(full.vms.is_empty(), "{full:#?}");
+}
+
 #[test]
 fn what_waits_is_not_planned_and_what_is_live_is() {
     let (before, observed) = running("vcpus: 1");
@@ -340,6 +411,59 @@ fn status_tells_ready_and_what_is_to_come() {
     assert_eq!(again[0].status.conditions, status.conditions);
 }
 
+#[test]
+fn a_silent_guest_with_an_initrd_of_ones_own_is_told_apart() {
+    let (mut intents, mut observed) = running("vcpus: 1");
+    for vm in observed.vms.values_mut() {
+        vm.guest = Guest::Silent;
+    }
+    let admission = take("vcpus: 1", &intents);
+    let ready = |intents: &Intents| {
+        let planned = plan(intents, &observed, CLOCK);
+        let view = View {
+            intents,
+            observed: &observed,
+            plan: &planned,
+            activity: &Activity::default(),
+            admission: &admission,
+            held: &BTreeMap::new(),
+            previous: &BTreeMap::new(),
+            paths: &Paths {
+                state_dir: PathBuf::from("/state"),
+                runtime_dir: PathBuf::from("/run"),
+            },
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = view.objects(Kind::VirtualMachine).remove(0).status;
+        assert_eq!(status.phase, Phase::Booting);
+        let mut all = status.conditions.into_iter();
+        let ready = all.find(|it| it.kind == ConditionType::Ready).unwrap();
+        assert_eq!(ready.status, ConditionStatus::False);
+        ready.message
+    };
+    let own = |intents: &mut Intents, name: &str, is_own: bool| {
+        let mut images = intents.images.values_mut();
+        let image = images.find(|image| image.name().as_str() == name).unwrap();
+        image.spec.initrd = is_own.then(|| image.spec.rootfs.disk.clone().unwrap());
+    };
+    let not_yet = "the guest has not reported yet";
+    assert_eq!(ready(&intents), not_yet);
+    own(&mut intents, "alpine", true);
+    assert_eq!(ready(&intents), not_yet, "it is another image's");
+    own(&mut intents, "debian", true);
+    assert_eq!(
+        ready(&intents),
+        format!(
+            "{not_yet}; only banger's agent does, and the initrd of image `debian` is one's own"
+        )
+    );
+    // The document names one only since the VM was made.
+    for image in intents.images.values_mut() {
+        image.generation += 1;
+    }
+    assert_eq!(ready(&intents), not_yet);
+}
+
 fn under(pressure: Pressure) -> Clock {
     let limits = ROOMY.limits;
     Clock {
@@ -421,7 +545,7 @@ fn a_paused_guest_is_resumed_and_the_ballast_is_back() {
 fn a_paused_guest_shuts_down_only_where_it_may_write() {
     let (mut intents, observed) = running("vcpus: 1");
     let vm = intents.vms.values_mut().next().unwrap();
-    vm.power = banger_core::intent::PowerOverride::Stopped;
+    vm.power = PowerOverride::Stopped;
     let mut paused = observed;
     pause_in(&mut paused);
     let steps = |pressure, room: Presence<Room>| {

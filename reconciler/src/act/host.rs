@@ -263,6 +263,10 @@ impl Host for RealHost {
                 let work = move || trash::disk(&layout, &vm, role, Timestamp::now());
                 self.changing_trash(work).await
             }
+            Step::KeepRecord => {
+                let vm = intent()?.clone();
+                failure::blocking(move || record::renew(&layout, &vm)).await
+            }
             Step::RestoreDisks => {
                 let vm = vm.clone();
                 let work = move || trash_list::restore(&layout, &vm);
@@ -288,10 +292,6 @@ impl Host for RealHost {
             Step::BootGuest { applied } => shared.boot_guest(intent()?, applied).await,
             Step::PublishPorts => publish_ports(shared, intent()?).await,
             Step::UpdateGuest => shared.update_guest(intent()?).await,
-            Step::RenameRecord => {
-                let vm = intent()?.clone();
-                failure::blocking(move || record::rename(&layout, &vm)).await
-            }
             Step::ShutDownGuest { grace_seconds } => {
                 shared.shut_down_guest(uid, *grace_seconds).await
             }

@@ -90,6 +90,6 @@ pub(super) fn concerns_guests(obstacle: &Obstacle, dns: bool, ipv6: bool) -> boo
         (Family::Ipv6, _) => ipv6,
         // Without ours they ask the servers of the host's networks.
         (Family::Ipv4, Way::Host) => dns,
-        (Family::Ipv4, Way::Out | Way::Back) => true,
+        (Family::Ipv4, Way::Out | Way::Back | Way::Guest) => true,
     }
 }

@@ -7,9 +7,8 @@ use banger_core::record::{Incarnation, VmRecord};
 use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 
-use super::failure;
-use super::files;
 use super::layout::Layout;
+use super::{failure, files};
 
 /// No record is longer: a document is at most half of it.
 const LONGEST: u64 = 4 << 20;
@@ -17,27 +16,23 @@ const LONGEST: u64 = 4 << 20;
 /// Writes the record. What can't be written costs nothing but the hint. Blocks.
 pub(super) fn write(layout: &Layout, vm: VmIntent, start: Option<Incarnation>) {
     let uid = vm.uid;
-    let path = layout.record(uid);
-    let json = serde_json::to_vec_pretty(&VmRecord { start, vm });
-    let written = json.map_err(io::Error::from);
-    let written = written.and_then(|json| files::replace(&path, &json));
-    if let Err(error) = written {
+    if let Err(error) = put(layout, &VmRecord { start, vm }) {
+        let path = layout.record(uid);
         tracing::warn!(vm_uid = %uid, "{} could not be written: {error}", path.display());
     }
 }
 
-/// Gives the record the VM's name of now. Where there is none that can be made
-/// out the next start writes one. Blocks.
-pub(super) fn rename(layout: &Layout, vm: &VmIntent) -> Result<(), StepError> {
+/// Writes the record of a VM as it is intended now. Blocks.
+pub(super) fn renew(layout: &Layout, vm: &VmIntent) -> Result<(), StepError> {
     let path = layout.record(vm.uid);
     let failed = |error| failure::file("write", &path, error);
-    let Some(mut record) = read(layout, vm.uid).map_err(failed)? else {
-        return Ok(());
-    };
-    record.vm.metadata.clone_from(&vm.metadata);
-    let json = serde_json::to_vec_pretty(&record).map_err(io::Error::from);
-    let written = json.and_then(|json| files::replace(&path, &json));
-    written.map_err(failed)
+    let former = read(layout, vm.uid).map_err(failed)?;
+    put(layout, &VmRecord::renewed(former.as_ref(), vm)).map_err(failed)
+}
+
+fn put(layout: &Layout, record: &VmRecord) -> io::Result<()> {
+    let json = serde_json::to_vec_pretty(record)?;
+    files::replace(&layout.record(record.vm.uid), &json)
 }
 
 /// The VM's record; `None` where there is none, or nothing can be made of it. Blocks.
@@ -65,11 +60,59 @@ mod tests {
 
     use std::fs;
 
+    use banger_core::intent::{Applied, ImageDigest, PowerOverride};
     use banger_protocol::inventory::Process;
     use banger_testkit::generate;
 
     use super::*;
     use crate::observe::files::StateFiles;
+
+    /// Of the start it goes on to tell what it told, whatever the database says
+    /// that the VM was started with last.
+    #[test]
+    fn a_record_is_renewed_around_the_start_that_it_tells_of() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path(), root.path().join("run"));
+        let vm = generate::vm(1, generate::spec("debian"));
+        let told = || read(&layout, vm.uid).unwrap().unwrap();
+        // There is no directory, so that there are no disks either.
+        assert!(renew(&layout, &vm).unwrap_err().retry);
+        fs::create_dir_all(layout.vm(vm.uid)).unwrap();
+        renew(&layout, &vm).unwrap();
+        assert_eq!((told().start, told().vm), (None, vm.clone()));
+
+        let applied = |generation| {
+            Some(Applied {
+                spec: vm.spec.clone(),
+                generation,
+                image: ImageDigest("ab".repeat(32)),
+                restart_token: 0,
+            })
+        };
+        let start = Incarnation {
+            boot_id: "boot".into(),
+            process: Process {
+                pid: 7,
+                start_time: 70,
+            },
+        };
+        let started = VmIntent {
+            applied: applied(2),
+            ..vm.clone()
+        };
+        write(&layout, started, Some(start.clone()));
+        let mut now = VmIntent {
+            applied: applied(1),
+            power: PowerOverride::Stopped,
+            ..vm.clone()
+        };
+        now.metadata.name = generate::name("shop");
+        assert!(!told().is_current(&now));
+        renew(&layout, &now).unwrap();
+        assert!(told().is_current(&now));
+        assert_eq!(told().start, Some(start));
+        assert_eq!(told().vm.applied, applied(2));
+    }
 
     #[test]
     fn a_record_is_read_as_it_was_written_or_not_at_all() {
@@ -79,8 +122,6 @@ mod tests {
         let uid = vm.uid;
         // Without a directory there is nowhere to write it, and no harm.
         write(&layout, vm.clone(), None);
-        assert_eq!(read(&layout, uid).unwrap(), None);
-        rename(&layout, &vm).unwrap();
         assert_eq!(read(&layout, uid).unwrap(), None);
 
         fs::create_dir_all(layout.vm(uid)).unwrap();
@@ -93,16 +134,7 @@ mod tests {
         };
         write(&layout, vm.clone(), Some(start.clone()));
         let record = read(&layout, uid).unwrap().unwrap();
-        assert_eq!((record.start, &record.vm), (Some(start.clone()), &vm));
-        // Renamed, it still tells what runs.
-        let mut shop = vm.clone();
-        (shop.metadata.name, shop.generation) = (generate::name("shop"), 9);
-        rename(&layout, &shop).unwrap();
-        let record = read(&layout, uid).unwrap().unwrap();
-        assert_eq!(record.start, Some(start));
-        assert_eq!(record.vm.name(), shop.name());
-        assert_eq!(record.vm.generation, vm.generation);
-        rename(&layout, &vm).unwrap();
+        assert_eq!((record.start, &record.vm), (Some(start), &vm));
         let seen = || StateFiles::read(&layout, true).vms.unwrap()[&uid].clone();
         assert_eq!(seen().record.unwrap().vm, vm);
 

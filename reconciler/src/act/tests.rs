@@ -292,6 +292,18 @@ fn the_trash_is_listed_with_what_it_takes() {
     assert!((MIB..2 * MIB).contains(&entries[1].taken));
 }
 
+/// As one does that is removed for good while the list is read.
+#[test]
+fn an_entry_that_goes_meanwhile_keeps_the_others_in_the_list() {
+    let state = state();
+    let intended = VmRef::Intended(Box::new(vm()));
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash::all(&state.layout, &intended, at(60)).unwrap();
+    let gone = state.layout.trash().join(format!("{}-gone", uid()));
+    std::os::unix::fs::symlink("nowhere", gone).unwrap();
+    assert_eq!(trash_list::list(&state.layout).unwrap().len(), 1);
+}
+
 #[test]
 fn disks_come_back_from_the_trash_whole_and_once() {
     let state = state();
@@ -496,4 +508,6 @@ fn only_what_guests_send_is_in_their_way() {
     assert!(!concerns(Way::Host, Family::Ipv4, false, true));
     assert!(concerns(Way::Host, Family::Ipv6, false, true));
     assert!(!concerns(Way::Back, Family::Ipv6, true, false));
+    assert!(concerns(Way::Guest, Family::Ipv4, false, false));
+    assert!(!concerns(Way::Guest, Family::Ipv6, true, false));
 }

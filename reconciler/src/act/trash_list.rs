@@ -44,7 +44,12 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<Trashed>, StepError> {
         let Some(uid) = id.get(..UID).and_then(|uid| uid.parse().ok()) else {
             continue;
         };
-        entries.push(read(&entry.path(), id, uid).map_err(failed)?);
+        match read(&entry.path(), id, uid) {
+            Ok(entry) => entries.push(entry),
+            // It was emptied, or taken back, while the others were read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
     entries.sort_by(|a, b| (a.trashed, &a.id).cmp(&(b.trashed, &b.id)));
     Ok(entries)
@@ -172,7 +177,10 @@ pub(super) fn empty(layout: &Layout, id: &str) -> Result<(), StepError> {
         ));
     };
     let place = layout.trash().join(id);
-    files::remove_directory(&place)
+    // The description first: what a crash leaves of the disks is no VM that
+    // could be had back.
+    files::remove(&place.join(DESCRIPTION))
+        .and_then(|()| files::remove_directory(&place))
         .and_then(|()| files::sync_directory(&layout.trash()))
         .or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),

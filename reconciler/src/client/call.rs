@@ -272,7 +272,15 @@ impl Daemon {
         self.done(&Request::Undelete { id: id.to_owned() })
     }
 
-    /// Has a document of the new name be this VM's.
+    /// Takes an undeletion back whose document could not be written.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn leave_in_trash(&self, id: &str) -> Result<(), CallError> {
+        self.done(&Request::LeaveInTrash { id: id.to_owned() })
+    }
+
+    /// Has a document of the new name be this VM's; its own name takes that back.
     ///
     /// # Errors
     /// See [`CallError`].

@@ -146,7 +146,11 @@ impl<H: Host> Controller<H> {
             reason: reason(plan.verb),
             message: plan.reason.clone(),
         };
-        if let Err(error) = self.ledger.note(Vec::new(), vec![event]).await {
+        let events = match plan.is_bookkeeping() {
+            true => Vec::new(),
+            false => vec![event],
+        };
+        if let Err(error) = self.ledger.note(Vec::new(), events).await {
             tracing::error!("an event could not be saved: {error}");
         }
         let chain = Chain {
@@ -159,7 +163,7 @@ impl<H: Host> Controller<H> {
             plan: plan.clone(),
         };
         let planned = intents.vms.get(&uid).cloned();
-        if let Some(first) = plan.steps.first() {
+        if let Some(first) = plan.steps.first().filter(|_| !plan.is_bookkeeping()) {
             self.board.at_step(uid, first.describe());
         }
         let task = self.chains.spawn(chain.run(planned));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use banger_core::admit::{Admission, admit_with_trash};
 use banger_core::api::{Kind, Name};
@@ -74,15 +75,16 @@ impl<H: Host> Controller<H> {
     }
 
     /// What of the host no intent knows. Only a request that comes before the
-    /// first pass has to look for it.
-    async fn orphans(&mut self) -> Orphans {
-        if let Some(known) = &self.orphans {
+    /// first pass, or right after a sweep, has to look for it.
+    pub(super) async fn orphans(&mut self) -> Orphans {
+        if let Some(known) = self.known_orphans() {
             return known.clone();
         }
+        let sweeps = self.sweeps.load(Ordering::SeqCst);
         let intents = self.ledger.state().await.intents;
         let vms: Vec<_> = intents.vms.values().cloned().collect();
         let orphans = Orphans::of(&self.host.observe(&vms).await, &intents);
-        self.orphans = Some(orphans.clone());
+        self.orphans = Some((sweeps, orphans.clone()));
         orphans
     }
 

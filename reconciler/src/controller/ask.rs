@@ -100,6 +100,8 @@ pub enum Ask {
     EmptyTrash(Vec<String>, Answer<()>),
     /// Take this entry's VM back with its next document.
     Undelete(String, Answer<()>),
+    /// Leave this entry's VM where it is after all.
+    LeaveInTrash(String, Answer<()>),
     /// Call a VM otherwise with its next document.
     Rename(Name, Name, Answer<()>),
     /// Confirm the deletions that are held, of objects of these directories;
@@ -185,7 +187,13 @@ impl Handle {
         self.ask(|answer| Ask::Undelete(id, answer)).await
     }
 
-    /// Has a document of the new name be this VM's; answers once that is saved.
+    /// Takes an undeletion back; answers once that is saved.
+    pub async fn leave_in_trash(&self, id: String) -> Result<(), Refusal> {
+        self.ask(|answer| Ask::LeaveInTrash(id, answer)).await
+    }
+
+    /// Has a document of the new name be this VM's; its own name takes that
+    /// back. Answers once that is saved.
     pub async fn rename(&self, name: Name, to: Name) -> Result<(), Refusal> {
         self.ask(|answer| Ask::Rename(name, to, answer)).await
     }
@@ -235,7 +243,7 @@ impl<H: Host> Controller<H> {
         // Whoever asked may have hung up; what was asked for is done all the same.
         match ask {
             Ask::Diff(overlay, answer) => {
-                self.begin_diff(overlay, answer);
+                self.begin_diff(overlay, answer).await;
                 return false;
             }
             Ask::Trash(answer) => {
@@ -256,6 +264,9 @@ impl<H: Host> Controller<H> {
             }
             Ask::Undelete(id, answer) => {
                 let _ = answer.send(self.undelete(&id).await);
+            }
+            Ask::LeaveInTrash(id, answer) => {
+                let _ = answer.send(self.leave_in_trash(&id).await);
             }
             Ask::Rename(name, to, answer) => {
                 let _ = answer.send(self.rename(&name, to).await);

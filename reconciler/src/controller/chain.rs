@@ -102,7 +102,10 @@ impl<H: Host> Chain<H> {
             let stage = step.describe();
             let (name, uid, op) = (&self.plan.name, self.plan.uid, self.plan.verb.as_str());
             tracing::info!(vm = %name, vm_uid = %uid, op, stage, "{name}: {op}: {stage}");
-            self.board.at_step(uid, stage);
+            // Nothing of it is to be seen in the VM's status, unless it fails.
+            if !self.plan.is_bookkeeping() {
+                self.board.at_step(uid, stage);
+            }
             if let Err(error) = self.step(vm, step).await {
                 let why = chain_of(&error);
                 let stage = step.describe();

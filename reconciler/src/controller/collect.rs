@@ -9,12 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use banger_core::adoption::adoption;
 use banger_core::api::Kind;
 use banger_core::intent::{ImageDigest, Intents};
 use banger_core::inventory::{self, Collection, Holdings, Leftover, Removal};
 use banger_core::observed::Observed;
+use banger_core::orphans::Orphans;
 use banger_core::plan::Step;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_protocol::VmUid;
@@ -67,8 +69,14 @@ impl<H: Host> Controller<H> {
             ledger: Arc::clone(&self.ledger),
             stop: self.stop.clone(),
         };
+        let sweeps = Arc::clone(&self.sweeps);
         let task = self.collections.spawn(async move {
+            let orphans = !collection.orphans.is_empty();
             let collected = sweep.run(collection).await;
+            if orphans {
+                // Whoever is answered may bring a document of their names next.
+                sweeps.fetch_add(1, Ordering::SeqCst);
+            }
             // Whoever asked may have hung up.
             let _ = answer.send(Ok(collected));
             true
@@ -85,12 +93,15 @@ impl<H: Host> Controller<H> {
                 (error.id(), true)
             }
         };
-        let worked_on = self.collecting.remove(&id);
-        // What was seen of orphans may have gone: the next admission looks first.
-        if worked_on.is_some_and(|it| !it.uids.is_empty()) {
-            self.orphans = None;
-        }
+        self.collecting.remove(&id);
         calls
+    }
+
+    /// What of the host no intent knew at the last look; `None` where nobody has
+    /// looked yet, or what was seen may have been swept away since.
+    pub(super) fn known_orphans(&self) -> Option<&Orphans> {
+        let (sweeps, orphans) = self.orphans.as_ref()?;
+        (*sweeps == self.sweeps.load(Ordering::SeqCst)).then_some(orphans)
     }
 
     /// Says once what this daemon found running when it started.

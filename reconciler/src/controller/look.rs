@@ -1,7 +1,9 @@
 //! Questions: answered beside the loop, so that nobody who asks waits for
 //! another, for a pass, or for the host's answer to somebody else.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use banger_core::admit::{Admission, Rules, admit_with_trash};
 use banger_core::diff::{self, DiffReport};
@@ -13,17 +15,22 @@ use banger_core::reading::Reading;
 use banger_core::seam::Host;
 use banger_core::vanish::{SEVERAL_MS, Vanish};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio::time::{Instant, timeout};
 
 use super::admit::{attribute, mint};
 use super::ask::{Answer, Refusal};
 use super::collect::Collect;
 use super::ledger::{Ledger, State};
-use super::run::Controller;
+use super::run::{Controller, SPACING};
 use super::trash::{self, Found, Going};
 use crate::source::Sources;
 use crate::wire::request::OverlayFile;
 use crate::wire::response::{Code, Collected, TrashItem};
+
+/// A preview waits so long for a look at the host that is due or under way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a look at the host was for, once it is over.
 #[derive(Debug)]
@@ -38,7 +45,17 @@ pub(super) enum Look {
 
 impl<H: Host> Controller<H> {
     /// Begins to answer what would happen.
-    pub(super) fn begin_diff(&mut self, overlay: Vec<OverlayFile>, answer: Answer<DiffReport>) {
+    pub(super) async fn begin_diff(
+        &mut self,
+        overlay: Vec<OverlayFile>,
+        answer: Answer<DiffReport>,
+    ) {
+        tokio::select! {
+            biased;
+            // The loop hasn't come to it yet.
+            () = self.host.changed() => self.due = self.due.min(Instant::now() + SPACING),
+            () = ready(()) => {}
+        }
         let preview = Preview {
             host: Arc::clone(&self.host),
             ledger: Arc::clone(&self.ledger),
@@ -46,8 +63,9 @@ impl<H: Host> Controller<H> {
             rules: self.settings.rules.clone(),
             vanish: self.vanish.clone(),
             going: self.going(),
-            orphans: self.orphans.clone(),
-            observed: self.last.as_ref().map(|last| Arc::clone(&last.observed)),
+            orphans: self.known_orphans().cloned(),
+            seen: self.seen.subscribe(),
+            patience: self.patience(),
             now_ms: self.clock.now_ms(),
             moment: self.moment(),
         };
@@ -56,6 +74,15 @@ impl<H: Host> Controller<H> {
             let _ = answer.send(preview.report(overlay).await);
             Look::Answered
         });
+    }
+
+    /// How long a preview waits for what changed on the host to be seen.
+    fn patience(&self) -> Duration {
+        if self.due <= Instant::now() + SPACING {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Begins to answer what lies in the trash.
@@ -116,17 +143,22 @@ struct Preview<H> {
     going: Going,
     /// `None`: nobody has looked yet.
     orphans: Option<Orphans>,
-    /// `None`: no pass has looked yet.
-    observed: Option<Arc<Observed>>,
+    /// What the host was seen to be; `None`: no pass has looked yet.
+    seen: watch::Receiver<Option<Arc<Observed>>>,
+    /// How long it waits for the next look.
+    patience: Duration,
     now_ms: u64,
     moment: Clock,
 }
 
 impl<H: Host> Preview<H> {
-    async fn report(self, overlay: Vec<OverlayFile>) -> Result<DiffReport, Refusal> {
+    async fn report(mut self, overlay: Vec<OverlayFile>) -> Result<DiffReport, Refusal> {
+        // A host that doesn't answer keeps nobody from seeing what is known.
+        let _ = timeout(self.patience, self.seen.changed()).await;
+        let observed = self.seen.borrow_and_update().clone();
         let state = self.ledger.state().await;
-        let observed = match &self.observed {
-            Some(observed) => Arc::clone(observed),
+        let observed = match observed {
+            Some(observed) => observed,
             None => {
                 let vms: Vec<_> = state.intents.vms.values().cloned().collect();
                 Arc::new(self.host.observe(&vms).await)

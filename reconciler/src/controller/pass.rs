@@ -1,6 +1,7 @@
 //! One pass: the route from the directories to status.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use banger_core::intent::Intents;
@@ -9,6 +10,7 @@ use banger_core::orphans::Orphans;
 use banger_core::plan::{Clock, ImageStep, Plan, Why, plan};
 use banger_core::seam::Host;
 use banger_protocol::VmUid;
+use tokio::time::Instant;
 
 use super::run::Controller;
 use crate::store::StoreError;
@@ -26,7 +28,7 @@ impl<H: Host> Controller<H> {
         self.tick();
         self.make_room().await;
         self.heartbeat.stamp();
-        if self.orphans.is_none() {
+        if self.known_orphans().is_none() {
             // Admission goes by what the host holds; requests are answered meanwhile.
             let before = self.ledger.state().await.intents;
             self.observe(&before).await?;
@@ -64,10 +66,7 @@ impl<H: Host> Controller<H> {
         let later = [network, pool, ballast, self.held_off(&plan)];
         let host = later.into_iter().flatten().min();
         let rest = self.rest(&plan, &intents, host);
-        self.last = Some(Last {
-            observed: Arc::new(observed),
-            plan,
-        });
+        self.last = Some(Last { observed, plan });
         self.publish().await?;
         self.heartbeat.stamp();
         self.expire_trash().await?;
@@ -75,16 +74,19 @@ impl<H: Host> Controller<H> {
     }
 
     /// The host as it is.
-    async fn observe(&mut self, intents: &Intents) -> Result<Observed, StoreError> {
+    async fn observe(&mut self, intents: &Intents) -> Result<Arc<Observed>, StoreError> {
         let vms: Vec<_> = intents.vms.values().cloned().collect();
         let host = Arc::clone(&self.host);
-        let observed = self.meanwhile(host.observe(&vms)).await;
-        self.orphans = Some(Orphans::of(&observed, intents));
+        let sweeps = self.sweeps.load(Ordering::SeqCst);
+        let observed = Arc::new(self.meanwhile(host.observe(&vms)).await);
+        self.orphans = Some((sweeps, Orphans::of(&observed, intents)));
         if !observed.boot_id.is_empty() && self.boot_id.as_deref() != Some(&observed.boot_id) {
             self.ledger.enter_boot(&observed.boot_id).await?;
             self.boot_id = Some(observed.boot_id.clone());
         }
         self.gauge(&observed);
+        self.seen.send_replace(Some(Arc::clone(&observed)));
+        self.due = Instant::now() + self.settings.resync;
         Ok(observed)
     }
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Guarantees: only once no document declares the old name is a document of
-//! the new one taken for the renamed VM; until then nothing is different.
+//! the new one taken for the renamed VM; until then nothing is different, and
+//! the word can be taken back.
 
 use banger_core::api::{Kind, Name};
 use banger_core::seam::Host;
@@ -14,10 +15,17 @@ use super::ask::{Refusal, event};
 use super::run::Controller;
 
 impl<H: Host> Controller<H> {
-    /// Has a document of the name `to` be this VM's.
+    /// Has a document of the name `to` be this VM's. The name that it has
+    /// takes a former word back.
     pub(super) async fn rename(&mut self, name: &Name, to: Name) -> Result<(), Refusal> {
         let vm = self.live_vm(name).await?;
         if *name == to {
+            if vm.renaming.is_some() {
+                self.ledger
+                    .change_vm(vm.uid, Vec::new(), |vm, _| vm.renaming = None)
+                    .await?;
+                return Ok(());
+            }
             return Err(Refusal::conflict(
                 format!("vm `{name}` has that name already"),
                 "choose another name",

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use banger_core::admit::Rules;
 use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
+use banger_core::observed::Observed;
 use banger_core::orphans::Orphans;
 use banger_core::plan::PoolTarget;
 use banger_core::pressure::DiskLimits;
@@ -44,7 +46,7 @@ use crate::store::{Loaded, Store};
 /// File events come in swarms; a pass waits so long for the rest of them.
 const SWARM: Duration = Duration::from_millis(50);
 /// Passes begin at least so far apart.
-const SPACING: Duration = Duration::from_millis(10);
+pub(super) const SPACING: Duration = Duration::from_millis(10);
 /// After a pass that could not be saved.
 const RETRY: Duration = Duration::from_secs(5);
 /// Progress is published so often at most.
@@ -97,8 +99,16 @@ pub struct Controller<H> {
     pub(super) vanish: Vanish,
     pub(super) latest: Latest,
     pub(super) last: Option<Last>,
-    /// What of the host no intent knew at the last look; `None`: look first.
-    pub(super) orphans: Option<Orphans>,
+    /// What the last look at the host saw; previews wait for the next one.
+    pub(super) seen: watch::Sender<Option<Arc<Observed>>>,
+    /// When the host is looked at next, at the latest; a time in the past while
+    /// that is under way.
+    pub(super) due: Instant,
+    /// What of the host no intent knew at the last look, and how many sweeps
+    /// there had been before it; see [`Self::known_orphans`].
+    pub(super) orphans: Option<(u64, Orphans)>,
+    /// Sweeps that took orphans away, each counted before anybody hears of it.
+    pub(super) sweeps: Arc<AtomicU64>,
     pub(super) conditions: BTreeMap<VmUid, Vec<Condition>>,
     pub(super) boot_id: Option<String>,
     pub(super) published: watch::Sender<Arc<Published>>,
@@ -173,7 +183,10 @@ impl<H: Host> Controller<H> {
             vanish: Vanish::default(),
             latest: Latest::default(),
             last: None,
+            seen: watch::Sender::default(),
+            due: Instant::now(),
             orphans: None,
+            sweeps: Arc::default(),
             conditions: loaded.conditions,
             boot_id: loaded.boot_id,
             published,
@@ -203,7 +216,6 @@ impl<H: Host> Controller<H> {
     /// Runs until `stop`; then chains end at their next step, and everything
     /// on the host stays as it is.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut due = Instant::now();
         let mut progress: Option<Instant> = None;
         let mut look = Instant::now() + LOOK;
         while !stop.is_cancelled() {
@@ -212,54 +224,54 @@ impl<H: Host> Controller<H> {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(BEAT) => {}
-                () = sleep_until(due) => {
+                () = sleep_until(self.due) => {
                     progress = None;
-                    due = self.pass_or_retry().await;
+                    self.due = self.pass_or_retry().await;
                     if std::mem::take(&mut self.another) {
-                        due = due.min(Instant::now() + SPACING);
+                        self.due = self.due.min(Instant::now() + SPACING);
                     }
                 }
                 () = sleep_until(look), if self.settings.disk.any() => {
                     look = Instant::now() + LOOK;
                     if self.disk_differs().await {
-                        due = due.min(earliest);
+                        self.due = self.due.min(earliest);
                     }
                 }
                 Some(ask) = self.asks.recv() => {
                     if self.answer(ask).await {
-                        due = due.min(earliest);
+                        self.due = self.due.min(earliest);
                     }
                 }
                 Some(end) = self.chains.join_next_with_id() => {
                     self.chain_over(end);
-                    due = due.min(earliest);
+                    self.due = self.due.min(earliest);
                 }
                 Some(end) = self.imports.join_next() => {
                     self.import_over(end);
-                    due = due.min(earliest);
+                    self.due = self.due.min(earliest);
                 }
                 Some(end) = self.tidying.join_next() => {
                     // What failed is tried again at the next resync.
                     if end.unwrap_or(false) {
-                        due = due.min(earliest);
+                        self.due = self.due.min(earliest);
                     }
                 }
                 Some(end) = self.looks.join_next() => self.looked(end).await,
                 Some(end) = self.collections.join_next_with_id() => {
                     if self.collected(end) {
-                        due = due.min(earliest);
+                        self.due = self.due.min(earliest);
                     }
                 }
                 Some(end) = self.warm_up.task.join_next() => {
                     self.warm_up_over(end);
-                    due = due.min(earliest);
+                    self.due = self.due.min(earliest);
                 }
-                () = self.file_changed.notified() => due = due.min(Instant::now() + SWARM),
-                () = self.host.changed() => due = due.min(earliest),
+                () = self.file_changed.notified() => self.due = self.due.min(Instant::now() + SWARM),
+                () = self.host.changed() => self.due = self.due.min(earliest),
                 () = self.board.changed() => {
                     progress.get_or_insert(Instant::now() + PROGRESS);
                 }
-                () = sleep_until(progress.unwrap_or(due)), if progress.is_some() => {
+                () = sleep_until(progress.unwrap_or(self.due)), if progress.is_some() => {
                     progress = None;
                     if let Err(error) = self.publish().await {
                         tracing::error!("status could not be saved: {error}");

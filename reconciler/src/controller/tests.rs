@@ -31,6 +31,7 @@ use crate::wire::response::Code;
 mod bad_files;
 mod deletion;
 mod disk;
+mod limits;
 mod missing;
 mod network;
 mod requests;
@@ -67,11 +68,16 @@ fn name(text: &str) -> Name {
 
 impl Daemon {
     async fn start() -> Self {
+        Self::on(Self::place(), FakeHost::new(), Instant::now())
+    }
+
+    /// Directories for one, with nothing in them.
+    fn place() -> Arc<tempfile::TempDir> {
         let root = tempfile::tempdir().unwrap();
         for directory in ["state", "config/vms", "config/images"] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
-        Self::on(Arc::new(root), FakeHost::new(), Instant::now())
+        Arc::new(root)
     }
 
     fn on(root: Arc<tempfile::TempDir>, host: FakeHost, began: Instant) -> Self {
@@ -85,9 +91,21 @@ impl Daemon {
         pool: Option<PoolTarget>,
         disk: DiskLimits,
     ) -> Self {
+        Self::adjusted(root, host, began, |settings| {
+            settings.pool = pool;
+            settings.disk = disk;
+        })
+    }
+
+    fn adjusted(
+        root: Arc<tempfile::TempDir>,
+        host: FakeHost,
+        began: Instant,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Self {
         let state_dir = root.path().join("state");
         let (store, loaded) = Store::open(&state_dir).unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             directories: ["vms", "images"]
                 .map(|name| root.path().join("config").join(name))
                 .to_vec(),
@@ -103,14 +121,16 @@ impl Daemon {
             },
             trash_keep: Duration::from_secs(3 * 3600),
             memory_headroom: 0,
-            disk,
+            disk: DiskLimits::default(),
             max_chains: 2,
-            pool,
+            pool: None,
             guest_to_guest: true,
             ipv6: true,
             resync: Duration::from_secs(30),
             patience: Duration::from_secs(5),
         };
+        adjust(&mut settings);
+        let disk = settings.disk;
         let skip = Arc::new(AtomicU64::new(0));
         let jumped = Arc::clone(&skip);
         let clock = BootClock::new(move || {

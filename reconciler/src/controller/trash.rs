@@ -225,20 +225,49 @@ impl<H: Host> Controller<H> {
         Ok(())
     }
 
-    /// Refuses where a VM of this name is there, or on its way out.
-    pub(super) async fn refuse_taken(&self, name: &Name) -> Result<(), Refusal> {
+    /// Takes an undeletion back whose document could not be written.
+    pub(super) async fn leave_in_trash(&mut self, id: &str) -> Result<(), Refusal> {
+        self.ledger
+            .replace(|state| {
+                let mut trash = BTreeMap::clone(&state.trash);
+                if let Some(kept) = trash.get_mut(id) {
+                    kept.wanted = false;
+                }
+                let next = State {
+                    trash: Arc::new(trash),
+                    ..state.clone()
+                };
+                (next, Vec::new(), ())
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Refuses where a VM of this name is there, or on its way out, or where
+    /// the host holds one that a document of the name would take over.
+    pub(super) async fn refuse_taken(&mut self, name: &Name) -> Result<(), Refusal> {
         let state = self.ledger.state().await;
-        let remedy = match state.intents.vm(name) {
-            None => return Ok(()),
-            Some(vm) if vm.deletion.is_some() => "wait until it is gone, then try again".to_owned(),
-            Some(_) => format!(
-                "give it another name (`banger rename vm {name} NEW`) or delete it, then try again"
-            ),
-        };
-        Err(Refusal::conflict(
-            format!("there is a vm `{name}` already"),
-            remedy,
-        ))
+        let there = format!("there is a vm `{name}` already");
+        if let Some(vm) = state.intents.vm(name) {
+            let remedy = match vm.deletion {
+                Some(_) => "wait until it is gone, then try again".to_owned(),
+                None => format!(
+                    "give it another name (`banger rename vm {name} NEW`) or delete it, then try \
+                     again"
+                ),
+            };
+            return Err(Refusal::conflict(there, remedy));
+        }
+        match self.orphans().await.named(name) {
+            Some(uid) => Err(Refusal::conflict(
+                format!("{there}: {uid}, which the database doesn't know"),
+                format!(
+                    "a document of that name takes it over; `banger gc --orphan {uid}` ends it \
+                     and keeps its disks in the trash"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     async fn trash_entries(&self) -> Result<Arc<Vec<Trashed>>, Refusal> {

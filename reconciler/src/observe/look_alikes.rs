@@ -209,6 +209,7 @@ mod tests {
             policy: None,
             ipv6: None,
             obstacles: None,
+            legacy_tables: None,
         }
     }
 

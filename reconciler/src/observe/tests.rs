@@ -101,6 +101,7 @@ fn inventory() -> Inventory {
         nat: Probe::Known(None),
         policy: Some(Probe::Known(None)),
         obstacles: Some(Probe::Known(Vec::new())),
+        legacy_tables: None,
         ipv6: None,
     }
 }

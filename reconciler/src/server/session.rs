@@ -116,6 +116,7 @@ impl Session {
             }
             Request::EmptyTrash { ids } => self.handle.empty_trash(ids).await.map(done),
             Request::Undelete { id } => self.handle.undelete(id).await.map(done),
+            Request::LeaveInTrash { id } => self.handle.leave_in_trash(id).await.map(done),
             Request::Rename { name, to } => self.handle.rename(name, to).await.map(done),
             Request::Prune { directories } => {
                 let objects = self.handle.prune(directories).await?;

@@ -99,13 +99,19 @@ pub enum Request {
         /// The entry.
         id: String,
     },
+    /// Takes an `Undelete` back whose document could not be written. Answers
+    /// `Done` once that is durable.
+    LeaveInTrash {
+        /// The entry.
+        id: String,
+    },
     /// Has a document of the new name, that appears where the old one's is
     /// gone, be this same VM's (the client edits the document). Answers `Done`
     /// once that is durable.
     Rename {
         /// The VM.
         name: Name,
-        /// What it is to be called.
+        /// What it is to be called; its own name takes a former `Rename` back.
         to: Name,
     },
     /// Confirms the deletions that the mass guard holds, of objects that were

@@ -63,6 +63,7 @@ impl Extras {
                 nat: Probe::Known(None),
                 policy: None,
                 obstacles: None,
+                legacy_tables: None,
                 ipv6: None,
             }),
             directories: Ok(BTreeMap::new()),

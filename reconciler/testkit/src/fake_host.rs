@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use banger_core::api::Quantity;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, Intents, VmIntent};
@@ -21,6 +22,7 @@ use banger_protocol::inventory::{Ipv6, Probe, TapPool};
 use banger_protocol::{DiskRole, NetworkPolicy, Obstacle, VmUid};
 use tokio::sync::Notify;
 
+use crate::crowd::Crowd;
 use crate::extras::Extras;
 use crate::fake_vm::{FakeVm, Numbers};
 use crate::faults::{Fault, Faults, Trouble, When, heard};
@@ -33,6 +35,8 @@ pub struct FakeHost {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     faults: Faults,
+    /// VMs that a step is being done for.
+    acted_on: Crowd,
 }
 
 #[derive(Debug)]
@@ -58,6 +62,7 @@ struct State {
     blind: BTreeSet<Section>,
     all_blind: bool,
     disk_full: bool,
+    pace: Duration,
 }
 
 impl Default for State {
@@ -85,6 +90,7 @@ impl Default for State {
             blind: BTreeSet::new(),
             all_blind: false,
             disk_full: false,
+            pace: Duration::ZERO,
         }
     }
 }
@@ -211,6 +217,17 @@ impl FakeHost {
     /// Fills the state directory's file system, or frees it.
     pub fn fill_disk(&self, full: bool) {
         self.state().disk_full = full;
+    }
+
+    /// Has each step of a VM take so long, as on a real host; at first none takes
+    /// any time.
+    pub fn set_pace(&self, step: Duration) {
+        self.state().pace = step;
+    }
+
+    /// The most VMs that steps were being done for at once, since this was asked last.
+    pub fn take_most_at_once(&self) -> usize {
+        self.acted_on.take_most()
     }
 
     /// How many steps there have been.
@@ -742,6 +759,7 @@ impl FakeHost {
     /// Everything that is there now, object by object.
     pub fn do_holdings(&self) -> Holdings {
         let boot_id = self.do_observe().boot_id;
+        let pool = self.pool();
         let state = self.state();
         if state.all_blind {
             return nothing_held("injected: the probe failed");
@@ -751,6 +769,7 @@ impl FakeHost {
             inventory.bridge = Probe::Known(state.bridge);
             let guests = state.nat.as_ref().map(|policy| policy.guests.clone());
             inventory.nat = Probe::Known(guests);
+            inventory.pool = Some(Probe::Known(pool));
         }
         for (uid, vm) in &state.vms {
             vm.list(*uid, &mut holdings);
@@ -806,6 +825,11 @@ impl Host for FakeHost {
     }
 
     async fn vm_step(&self, vm: &VmRef, step: &Step) -> Result<(), StepError> {
+        let _inside = self.acted_on.enter();
+        let pace = self.state().pace;
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+        }
         in_time(self.vm_step_call(vm, step)).await
     }
 

@@ -177,14 +177,6 @@ impl FakeVm {
         });
     }
 
-    /// Writes down, beside the disks, what the VM is called now.
-    fn rename_record(&mut self, vm: &VmRef) {
-        if let (Some(record), Some(vm)) = (&mut self.record, intent(vm)) {
-            let record = Arc::make_mut(record);
-            record.vm.metadata.clone_from(&vm.metadata);
-        }
-    }
-
     /// The VMM ends.
     pub(crate) fn end(&mut self, result: &str, status: i32) {
         if self.process.take().is_some() {
@@ -288,7 +280,6 @@ impl FakeVm {
                     return Err(errno(step, "ECONNREFUSED: no agent"));
                 }
             }
-            Step::RenameRecord => self.rename_record(vm),
             Step::PauseGuest | Step::ResumeGuest => {
                 if !self.booted {
                     return Err(errno(step, "ECONNREFUSED: no guest was started"));
@@ -327,6 +318,13 @@ impl FakeVm {
             }
             Step::RemoveRoot => self.remove_root(vm.uid(), step, foreign)?,
             Step::DetachLoop { role } => self.detach(step, *role, foreign)?,
+            Step::KeepRecord => {
+                if self.cow_file.is_none() && self.work_file.is_none() {
+                    return Err(errno(step, "ENOENT: there are no disks to write it beside"));
+                }
+                let renewed = |vm| VmRecord::renewed(self.record.as_deref(), vm);
+                self.record = intent(vm).map(renewed).map(Arc::new);
+            }
             Step::RestoreDisks => self.restore(vm, step)?,
             Step::DropDisks { purge } => self.drop_disks(vm, step, *purge, numbers)?,
         }

@@ -2,6 +2,7 @@
 //! banger without privileges (`bangerd --sim`).
 
 pub mod conformance;
+mod crowd;
 mod extras;
 mod fake_host;
 mod fake_vm;

@@ -14,6 +14,10 @@ fn report(items: &Value, unknown: &Value) -> Response {
         "report": {
             "items": items, "unknown": unknown,
             "adoption": {"adopted": [UID], "left": []},
+            "pool": {
+                "size": 4, "warm": 4, "inUse": 2, "unfinished": 0, "created": 12, "failed": 0,
+            },
+            "legacyTables": [],
         },
     }))
 }
@@ -88,9 +92,16 @@ fn every_check_has_a_verdict_and_the_exit_code_follows() {
         "disk pressure",
         "leftovers",
         "running VMs",
+        "tap pool",
+        "iptables-legacy",
     ] {
         assert_eq!(verdict(&checks, name), "pass", "{name}");
     }
+    let pool = "pass  tap pool";
+    let counts = "4 warm, 2 in use, 12 created, 0 failed";
+    let status = bench.banger(&["system", "status"]);
+    let line = status.stdout.lines().find(|line| line.starts_with(pool));
+    assert!(line.is_some_and(|line| line.ends_with(counts)), "{status}");
     let fails = checks["counts"]["fail"].as_u64().unwrap();
     assert_eq!(outcome.code, Some(i32::from(fails > 0)), "{outcome}");
 
@@ -128,7 +139,13 @@ fn a_microvm_runs_or_says_why_not() {
 fn it_works_without_a_daemon() {
     let outcome = Bench::new().banger(&["doctor", "-o", "json"]);
     let checks: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    for name in ["images", "disk pressure", "leftovers"] {
+    for name in [
+        "images",
+        "disk pressure",
+        "leftovers",
+        "tap pool",
+        "iptables-legacy",
+    ] {
         assert_eq!(verdict(&checks, name), "skip", "{name}");
     }
     assert!(matches!(outcome.code, Some(0 | 1)), "{outcome}");
@@ -158,6 +175,30 @@ fn the_list_names_what_needs_a_look() {
     assert_eq!(json.code, Some(1));
     let list: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(list["items"][0]["state"], "unowned");
+    assert_eq!(list["pool"]["warm"], 4);
+    assert_eq!(list["pool"]["created"], 12);
+}
+
+/// A daemon from before the counts, or one whose helper doesn't tell them.
+#[test]
+fn a_daemon_without_counts_of_the_pool_is_understood() {
+    let bench = Bench::new();
+    bench.daemon(|request| match request {
+        Request::Inventory {} => vec![response(json!({
+            "response": "inventory",
+            "report": {"items": [], "unknown": [], "adoption": null},
+        }))],
+        request => answers(request, &json!([]), &json!([])),
+    });
+    let outcome = bench.banger(&["doctor", "-o", "json"]);
+    let checks: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(verdict(&checks, "leftovers"), "pass");
+    for name in ["tap pool", "iptables-legacy"] {
+        assert_eq!(verdict(&checks, name), "skip", "{name}");
+    }
+    let json = bench.banger(&["doctor", "--inventory", "-o", "json"]);
+    let list: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(list.get("pool").is_none(), "{json}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The program `banger` as a person runs it: in a cleared and pinned
-//! environment, against a daemon that speaks the wire and answers from a script.
+//! environment, against a daemon that speaks the wire and answers from a script,
+//! or against `bangerd` on its simulated host (`sim`).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod apply;
@@ -14,6 +15,7 @@ mod get;
 mod objects;
 mod rename;
 mod sandbox;
+mod sim;
 mod trash;
 mod usage;
 mod validate;

@@ -195,6 +195,7 @@ pub(crate) fn steady(vms: Vec<Object>) -> impl Fn(&Request) -> Vec<Response> + S
         Request::Events { .. }
         | Request::EmptyTrash { .. }
         | Request::Undelete { .. }
+        | Request::LeaveInTrash { .. }
         | Request::Rename { .. }
         | Request::Power { .. }
         | Request::Confirm { .. }

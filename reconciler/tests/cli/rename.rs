@@ -1,6 +1,7 @@
 //! `rename`, and `apply --prune`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use banger::wire::{Request, Response};
 use banger_core::api::Kind;
@@ -86,6 +87,59 @@ fn the_daemons_no_leaves_the_document_as_it_is() {
     let outcome = bench.banger(&["rename", "vm", "web", "shop"]);
     assert_eq!(outcome.code, Some(3), "{outcome}");
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+/// home-manager's and stow's ways: the document is a link's.
+#[test]
+fn a_link_is_followed_and_a_target_that_is_read_only_is_named() {
+    let bench = Bench::new();
+    let daemon = bench.daemon(renaming);
+    let text = TEXT.replace("NAME", "web");
+    let target = bench.write("work/store.yaml", &text);
+    std::os::unix::fs::symlink(&target, bench.vm_file("web.yaml")).unwrap();
+    let mode = |mode| fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o444);
+    let refused = bench.banger(&["rename", "vm", "web", "shop"]);
+    assert_eq!(refused.code, Some(6), "{refused}");
+    assert!(
+        refused.stderr.contains("store.yaml is read-only"),
+        "{refused}"
+    );
+    assert_eq!(daemon.told(), [], "nobody is told of what can't be done");
+    mode(0o644);
+    let outcome = bench.banger(&["rename", "vm", "web", "shop"]);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(bench.vm_file("web.yaml").is_symlink());
+    assert_eq!(
+        fs::read_to_string(&target).unwrap(),
+        TEXT.replace("NAME", "shop")
+    );
+}
+
+/// Or a document of the new name, that comes some day, would be this VM's.
+#[test]
+fn a_rename_that_cannot_be_written_is_taken_back() {
+    let bench = Bench::new();
+    let file = bench.vm_file("web.yaml");
+    let text = TEXT.replace("NAME", "web");
+    fs::write(&file, &text).unwrap();
+    let theirs = format!("{text}# edited meanwhile\n");
+    let (place, edited) = (file.clone(), theirs.clone());
+    let daemon = bench.daemon(move |request| {
+        if matches!(request, Request::Rename { .. }) {
+            fs::write(&place, &edited).unwrap();
+        }
+        renaming(request)
+    });
+    let outcome = bench.banger(&["rename", "vm", "web", "shop"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert!(outcome.stderr.contains("meanwhile"), "{outcome}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), theirs);
+    let rename = |to: &str| Request::Rename {
+        name: "web".parse().unwrap(),
+        to: to.parse().unwrap(),
+    };
+    assert_eq!(daemon.told(), [rename("shop"), rename("web")]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::bench::Bench;
 
-fn bangerd(bench: &Bench, state: &str) -> Command {
+/// The daemon on the simulated host; it says at `notify` that it is ready.
+pub(crate) fn bangerd(bench: &Bench, state: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bangerd"));
     command
         .arg("--sim")

@@ -1,6 +1,7 @@
 //! `trash` and `undelete`.
 
 use std::fs;
+use std::sync::Mutex;
 
 use banger::wire::{Request, Response};
 use serde_json::{Value, json};
@@ -27,11 +28,25 @@ fn replaced() -> Value {
     })
 }
 
+/// A daemon that holds no VM and these entries, and takes the document that is
+/// put back for the VM of the entry that was asked for last.
 fn trash(entries: Vec<Value>) -> impl Fn(&Request) -> Vec<Response> + Send + Sync {
     let quiet = steady(Vec::new());
+    let asked = Mutex::new(UID.to_owned());
     move |request| match request {
         Request::Trash {} => vec![response(json!({"response": "trash", "entries": entries}))],
-        Request::Sync {} => synced(&["web"]),
+        Request::Undelete { id } => {
+            id[..UID.len()].clone_into(&mut asked.lock().unwrap());
+            vec![Response::Done {}]
+        }
+        Request::Sync {} => {
+            let uid = asked.lock().unwrap().clone();
+            let admitted =
+                json!({"kind": "VirtualMachine", "name": "web", "uid": uid, "generation": 2});
+            vec![response(
+                json!({"response": "synced", "admitted": [admitted], "problems": []}),
+            )]
+        }
         Request::Watch { .. } => vec![objects(&[vm("web")])],
         request => quiet(request),
     }
@@ -169,4 +184,60 @@ fn what_the_trash_does_not_hold() {
     let outcome = bench.banger(&["undelete", "vm", "db"]);
     assert_eq!(outcome.code, Some(3), "{outcome}");
     assert_eq!(daemon.told(), []);
+}
+
+#[test]
+fn an_undeletion_that_cannot_be_written_is_taken_back() {
+    let bench = Bench::new();
+    let file = bench.vm_file("web.yaml");
+    let (quiet, place) = (trash(vec![entry(UID, 5, None)]), file.clone());
+    let daemon = bench.daemon(move |request| {
+        if matches!(request, Request::Undelete { .. }) {
+            fs::write(&place, "somebody else's\n").unwrap();
+        }
+        quiet(request)
+    });
+    let outcome = bench.banger(&["undelete", "vm", "web"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "somebody else's\n");
+    let id = format!("{UID}-web-20261124T120000Z");
+    let told = [
+        Request::Undelete { id: id.clone() },
+        Request::LeaveInTrash { id },
+    ];
+    assert_eq!(daemon.told(), told);
+}
+
+/// The file that it stood in is a dotfile manager's now.
+#[test]
+fn a_read_only_file_is_named_and_the_daemon_not_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    let target = bench.write("work/store.yaml", &DOCUMENT.replace("web", "db"));
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o444)).unwrap();
+    let file = bench.vm_file("shop.yaml");
+    std::os::unix::fs::symlink(&target, &file).unwrap();
+    let daemon = bench.daemon(trash(vec![entry(UID, 5, file.to_str())]));
+    let outcome = bench.banger(&["undelete", "vm", "web"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert!(
+        outcome.stderr.contains("store.yaml is read-only"),
+        "{outcome}"
+    );
+    assert_eq!(daemon.told(), []);
+}
+
+/// Whatever the document became, it isn't said to be what it isn't.
+#[test]
+fn another_vm_than_the_one_that_was_asked_for_is_no_success() {
+    let bench = Bench::new();
+    let quiet = trash(vec![entry(OLD_UID, 5, None)]);
+    bench.daemon(move |request| match request {
+        Request::Sync {} => synced(&["web"]),
+        request => quiet(request),
+    });
+    let outcome = bench.banger(&["undelete", "vm", "web"]);
+    assert_eq!(outcome.code, Some(6), "{outcome}");
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    assert!(outcome.stderr.contains(UID), "{outcome}");
 }

@@ -91,7 +91,7 @@ async fn steps(root: &Path) {
     vm.metadata.name = generate::name("shop");
     let shop = VmRef::Intended(Box::new(vm));
     for step in [
-        Step::RenameRecord,
+        Step::KeepRecord,
         Step::TrashDisk { role },
         Step::MakeWorkDisk { size },
         Step::DropDisks { purge: false },

@@ -27,6 +27,8 @@ const HOST_DISK: u64 = 12 << 30;
 /// The guest images, as the host has them below `/images`.
 const GUEST_IMAGE: &str = "debian-12.ext4";
 const QUICK_IMAGE: &str = "quick.ext4";
+/// How much of Debian is installed without being named.
+pub(crate) const VARIANT: &str = "--variant=minbase";
 /// What the guest image has beyond its content.
 const GUEST_SLACK: u64 = 96 << 20;
 
@@ -177,7 +179,7 @@ fn bootstrap(recipe: &Recipe, entry: &Path) -> Result<PathBuf> {
     let root = entry.join("root");
     let mut command = as_root("mmdebstrap");
     command
-        .args(["--quiet", "--variant=minbase", "--format=directory"])
+        .args(["--quiet", VARIANT, "--format=directory"])
         .arg(format!("--include={}", recipe.packages().join(",")));
     for tree in ["man", "doc", "locale"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{tree}/*"));

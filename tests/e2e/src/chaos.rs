@@ -1,4 +1,4 @@
-//! Chaos: a seeded sequence of edits, with a kill of the daemon, the helper or
+//! Chaos: a seeded sequence of edits, with kills of the daemon, the helper and
 //! a VMM, or a power cut, in the middle of each.
 //!
 //! After every round the host must come to rest with exactly what the files
@@ -77,7 +77,7 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
     };
     write(lab, &wanted)?;
     rest(lab, &wanted)?;
-    mark(lab, &mut wanted)?;
+    keep_and_mark(lab, &mut wanted)?;
     let uids = (
         lab.field("a", ".metadata.uid")?,
         lab.field("b", ".metadata.uid")?,
@@ -88,35 +88,16 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
         say(&format!("round {round}: {turn}"));
         turn.edit.apply(&mut wanted);
         write(lab, &wanted)?;
-        let pause = format!("sleep {}.{:03}", turn.after_ms / 1000, turn.after_ms % 1000);
-        match turn.blow {
-            Blow::Daemon => kill(lab, &pause, "bangerd.service")?,
-            Blow::Helper => {
-                // Nobody may have needed it since the last kill.
-                let pause = format!("{pause}; systemctl start banger-helper");
-                kill(lab, &pause, "banger-helper.service")?;
-            }
-            Blow::Vmm(name) => {
-                let unit = format!("banger-vm-{}.service", uid_of(name, &uids));
-                kill(lab, &pause, &unit)?;
-            }
-            Blow::PowerCut => {
-                decoys::untouched(&lab.host)?;
-                lab.root(&pause)?;
-                lab.host.reset()?;
-                decoys::plant(&lab.host)?;
-                // An edit that wasn't on the disk yet may be half of one now: its VM
-                // is held, and whoever wrote the file writes it again.
-                write(lab, &wanted)?;
-            }
+        for (pause, blow) in &turn.blows {
+            strike(lab, &wanted, &uids, &format!("sleep {pause}"), *blow)
+                .with_context(|| format!("round {round} ({turn})"))?;
         }
         let context = || format!("round {round} ({turn}), seed {}", measure.seed);
         rest(lab, &wanted).with_context(context)?;
         exact(lab, &wanted).with_context(context)?;
-        keep(lab, &wanted).with_context(context)?;
+        keep_and_mark(lab, &mut wanted).with_context(context)?;
         disks::database_is_whole(lab).with_context(context)?;
         decoys::untouched(&lab.host).with_context(context)?;
-        mark(lab, &mut wanted).with_context(context)?;
         let now = (
             lab.field("a", ".metadata.uid")?,
             lab.field("b", ".metadata.uid")?,
@@ -132,6 +113,36 @@ pub fn run(lab: &mut Lab, measure: Measure, say: &dyn Fn(&str)) -> Result<()> {
         "left after the last deletion: {left:?}"
     );
     decoys::untouched(&lab.host)
+}
+
+fn strike(
+    lab: &mut Lab,
+    wanted: &Wanted,
+    uids: &(String, String),
+    pause: &str,
+    blow: Blow,
+) -> Result<()> {
+    match blow {
+        Blow::Daemon => kill(lab, pause, "bangerd.service"),
+        Blow::Helper => {
+            // Nobody may have needed it since the last kill.
+            let pause = format!("{pause}; systemctl start banger-helper");
+            kill(lab, &pause, "banger-helper.service")
+        }
+        Blow::Vmm(name) => {
+            let unit = format!("banger-vm-{}.service", uid_of(name, uids));
+            kill(lab, pause, &unit)
+        }
+        Blow::PowerCut => {
+            decoys::untouched(&lab.host)?;
+            lab.root(pause)?;
+            lab.host.reset()?;
+            decoys::plant(&lab.host)?;
+            // An edit that wasn't on the disk yet may be half of one now: its VM
+            // is held, and whoever wrote the file writes it again.
+            write(lab, wanted)
+        }
+    }
 }
 
 fn uid_of<'a>(name: &str, uids: &'a (String, String)) -> &'a str {
@@ -219,25 +230,20 @@ fn rest(lab: &Lab, wanted: &Wanted) -> Result<()> {
         })
 }
 
-/// Writes a marker into every guest, through to its disk.
-fn mark(lab: &Lab, wanted: &mut Wanted) -> Result<()> {
+/// Every marker is still there; then one more, through to the disk. In one login:
+/// what a guest does is quick, its logins aren't.
+fn keep_and_mark(lab: &Lab, wanted: &mut Wanted) -> Result<()> {
+    let before = wanted.markers;
     wanted.markers += 1;
-    let number = wanted.markers;
-    lab.guest(
-        "a",
-        &format!("touch /var/marker-{number} /root/marker-{number}; sync"),
-    )?;
-    lab.guest("b", &format!("touch /var/marker-{number}; sync"))?;
-    Ok(())
-}
-
-/// Every marker is still there.
-fn keep(lab: &Lab, wanted: &Wanted) -> Result<()> {
-    let number = wanted.markers;
-    let all = format!("for n in $(seq {number}); do ls $dir/marker-$n; done >/dev/null");
-    for (name, dir) in [("a", "/var"), ("a", "/root"), ("b", "/var")] {
-        lab.guest(name, &format!("dir={dir}; {all}"))
-            .with_context(|| format!("a marker of {name} in {dir} is lost"))?;
+    let next = wanted.markers;
+    for (name, directories) in [("a", "/var /root"), ("b", "/var")] {
+        let line = format!(
+            "for dir in {directories}; do for n in $(seq {before}); do \
+               [ -e $dir/marker-$n ] || {{ echo \"$dir/marker-$n is lost\"; exit 1; }}; \
+             done; touch $dir/marker-{next}; done; sync"
+        );
+        lab.guest(name, &line)
+            .with_context(|| format!("the markers of {name}"))?;
     }
     Ok(())
 }

@@ -10,6 +10,9 @@ use crate::run::run;
 /// By its path: `/sbin` is not on everybody's PATH.
 pub(crate) const MKFS: &str = "/sbin/mkfs.ext4";
 
+/// 4 KiB blocks even on small file systems.
+pub(crate) const BLOCKS: [&str; 2] = ["-b", "4096"];
+
 /// How a file system is laid out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a> {
@@ -37,9 +40,10 @@ pub(crate) fn make(
         .set_len(layout.length)
         .with_context(|| format!("cannot extend {}", file.display()))?;
     drop(target);
-    // 4 KiB blocks even on small file systems. The inode tables are zeroed now
-    // (holes in a fresh file), or the kernel would do it after the mount.
-    mkfs.args(["-q", "-F", "-b", "4096", "-m", "0", "-L", layout.label])
+    // The inode tables are zeroed now (holes in a fresh file), or the kernel
+    // would do it after the mount.
+    mkfs.args(["-q", "-F", "-m", "0", "-L", layout.label])
+        .args(BLOCKS)
         .args(["-E", "lazy_itable_init=0,lazy_journal_init=0"])
         .args(["-i", "32768"]);
     if !layout.journal {

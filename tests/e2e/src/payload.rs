@@ -13,12 +13,13 @@ use crate::{Stages, run::run};
 
 const AGENT_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What is installed, and what runs beside it (`tests/inside`).
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "banger",
     "bangerd",
     "banger-helper",
     "conformance",
     "attack",
+    "hostile",
 ];
 
 /// What an installation has of ours.

@@ -118,6 +118,47 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::{artifacts::VARIANT, ext4::BLOCKS};
+
+    /// What the guest has beside what the README tells people to install: what
+    /// only the tests ask of it, and `systemd`, which `systemd-sysv` brings.
+    const BESIDE: [&str; 4] = ["systemd", "dropbear-bin", "iputils-ping", "curl"];
+
+    /// The README's image is the one that scenarios boot, so that they prove its
+    /// lines: beside them `setup.sh` takes away what costs time.
+    #[test]
+    fn the_guest_is_made_as_the_readme_says() {
+        let readme = include_str!("../../../README.md");
+        let commands: Vec<Vec<&str>> = readme
+            .lines()
+            .skip_while(|line| !line.starts_with("mmdebstrap "))
+            .take_while(|line| *line != "```")
+            .map(|line| line.split('#').next().unwrap().split_whitespace().collect())
+            .collect();
+        let [install, keys, format] = &commands[..] else {
+            panic!("other commands: {commands:?}");
+        };
+
+        let ["mmdebstrap", variant, packages, suite, root] = install[..] else {
+            panic!("another command: {install:?}");
+        };
+        assert_eq!((variant, suite), (VARIANT, SUITE));
+        let told = packages.strip_prefix("--include=").unwrap().split(',');
+        let told: BTreeSet<&str> = told.collect();
+        let installed: BTreeSet<&str> = GUEST.packages().into_iter().collect();
+        assert_eq!(&installed - &told, BTreeSet::from(BESIDE));
+        assert!(told.is_subset(&installed), "{told:?}");
+
+        let host_keys = "/etc/ssh/ssh_host_*";
+        assert_eq!(keys[..], ["rm", &format!("{root}{host_keys}")]);
+        let removes = format!("rm -f \"$root\"{host_keys}\n");
+        assert!(GUEST.file("setup.sh").unwrap().contains(&removes));
+
+        let ["mkfs.ext4", "-q", option, size, "-d", tree, _, _] = format[..] else {
+            panic!("another command: {format:?}");
+        };
+        assert_eq!(([option, size], tree), (BLOCKS, root));
+    }
 
     /// A file that someone adds under `recipe/` but not to the list above would
     /// silently be missing from the host.

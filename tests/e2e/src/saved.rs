@@ -7,6 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -81,6 +82,8 @@ impl SavedLab {
                 // host wait for each other more than they get done.
                 cpus: 1,
                 savable: true,
+                // Whether a host is up in a minute is for its own tests to say.
+                boot_limit: Duration::from_secs(300),
                 ..Options::default()
             };
             let lab = Lab::among_decoys("saved", options)?;

@@ -185,6 +185,7 @@ fn an_inventory_without_a_pool_is_that_of_minor_0() {
     let inventory: Inventory = serde_json::from_str(old).unwrap();
     assert_eq!(inventory.pool, None);
     assert_eq!((&inventory.policy, &inventory.obstacles), (&None, &None));
+    assert_eq!(inventory.legacy_tables, None);
     assert_eq!(serde_json::to_string(&inventory).unwrap(), old);
 }
 

@@ -4,10 +4,11 @@
 //!
 //! Packets are followed through every chain of their family: at the hook
 //! `forward` the first of a connection that a guest begins, and an answer to it;
-//! at the hook `input` what a guest needs of the host itself. Of a rule that
-//! can't be told it is believed that it accepts what it names, and drops
-//! nothing: better an obstacle unseen than a false alarm for ever. Rules of
-//! iptables-legacy aren't in nft's list.
+//! at the hook `input` what a guest needs of the host itself; at the hook
+//! `output` what the host sends to a guest. Of a rule that can't be told it is
+//! believed that it accepts what it names, and drops nothing: better an obstacle
+//! unseen than a false alarm for ever. Rules of iptables-legacy aren't in nft's
+//! list: that there are some is told apart ([`super::legacy`]).
 
 mod packet;
 
@@ -44,6 +45,7 @@ pub(super) fn find(ruleset: &Listing, install: &Install) -> Vec<Obstacle> {
         let ways: &[Way] = match base["hook"].as_str() {
             Some("forward") => &[Way::Out, Way::Back],
             Some("input") => &[Way::Host],
+            Some("output") => &[Way::Guest],
             _ => continue,
         };
         let Some(place) = Place::of(base, "name") else {
@@ -119,7 +121,7 @@ impl<'v> Chains<'v> {
     }
 
     /// Whose a table is. Docker first: its own chain for exceptions comes before
-    /// everything else in the same table; but it leaves alone what is for the host.
+    /// everything else in the same table; but it leaves alone what is for the host, or of it.
     fn firewall(&self, place: Place<'_>, way: Way) -> Firewall {
         let there = |begins: &str| {
             let same = |it: &&Place<'_>| it.family == place.family && it.table == place.table;
@@ -130,7 +132,7 @@ impl<'v> Chains<'v> {
         };
         if place.table == "firewalld" {
             Firewall::Firewalld
-        } else if way != Way::Host && there("DOCKER-USER") {
+        } else if matches!(way, Way::Out | Way::Back) && there("DOCKER-USER") {
             Firewall::Docker
         } else if there("ufw-") || there("ufw6-") {
             Firewall::Ufw

@@ -6,14 +6,16 @@
 //!     root/                            what the jailer makes the VMM's /
 //!         kernel initrd                copies, 0444
 //!         rootdrive workdrive          device nodes, 0600, the VMM's
-//!         s/                           bind mount of the socket directory
+//!         s/                           the socket directory, mounted ([`super::entrance`])
 //! /run/banger/vms/                     root, 0700, and the owner may enter ([`super::sockets`])
 //!     <uid>/                           the VMM's, group the owner's, 2770
 //!         metrics                      the VMM's, group the owner's, 0660
 //! ```
 //!
 //! Everything is made below directories that are open and root's own, before
-//! any process of the VMM's uid can reach them.
+//! any process of the VMM's uid can reach them. The jailer then gives `root` and
+//! what it makes there to the VMM's uid: from then on root uses no path below it,
+//! but to remove it all, once the VMM is gone ([`super::tree`]).
 
 use std::ffi::CString;
 use std::io;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use banger_protocol::{DiskRole, Handle, Slot, VmUid};
 
-use super::{clear, exit, jail, memory, process, unit};
+use super::{clear, entrance, exit, jail, memory, process, unit};
 use crate::descriptor::{Access, check};
 use crate::failure::blocking;
 use crate::install_file::{trusted_directory, trusted_program};
@@ -57,6 +57,8 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
     trusted_program(&host.install.firecracker).map_err(untrusted)?;
     trusted_program(&host.install.jailer).map_err(untrusted)?;
     trusted_directory(&host.runtime_dir).map_err(untrusted)?;
+    let helper = entrance::program()?;
+    trusted_program(&helper).map_err(untrusted)?;
 
     let name = uid.unit();
     if let Some(running) = process::of(host, uid)? {
@@ -102,6 +104,7 @@ pub async fn start(host: &Host, uid: VmUid, machine: Machine, files: Files) -> D
                 uid,
                 vmm,
                 machine,
+                helper: &helper,
                 places: &places,
                 exit: &exit::path(host, uid),
                 drives: &drives,

@@ -4,9 +4,12 @@
 //! Guarantees: no symbolic link is followed, no mount is crossed, no name is
 //! resolved twice: every step goes through a directory that is already open
 //! (openat2(2), RESOLVE_BENEATH and its companions). Depth can't exhaust
-//! stack or descriptors: what lies too deep is moved up first.
+//! stack or descriptors: what lies too deep is moved up first, to a name that
+//! nobody can have taken before. A tree that is too large for one request is
+//! smaller after each.
 
 use std::ffi::{CStr, CString};
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,12 +20,16 @@ use crate::Failure;
 
 /// Directories that may be open at once on the way down.
 const DEEPEST: usize = 32;
-/// Entries that are removed before the tree counts as one that only grows.
+/// Entries that one request removes. With more the tree may be one that grows.
 const MOST: usize = 100_000;
 
 /// Removes `<parent>/<name>` with everything in it. `false`: it wasn't there.
 /// Every component of `parent` must be root's.
 pub(super) fn remove(parent: &Path, name: &str) -> Result<bool, Failure> {
+    remove_at_most(MOST, parent, name)
+}
+
+fn remove_at_most(most: usize, parent: &Path, name: &str) -> Result<bool, Failure> {
     let os = |e: Errno| Failure::os("unlinkat", parent.join(name).display().to_string(), e);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let parent_fd = match rustix::fs::open(parent, flags, Mode::empty()) {
@@ -30,24 +37,38 @@ pub(super) fn remove(parent: &Path, name: &str) -> Result<bool, Failure> {
         Err(Errno::NOENT) => return Ok(false),
         Err(e) => return Err(os(e)),
     };
-    let name = CString::new(name).map_err(|_| os(Errno::INVAL))?;
-    let top = match open(parent_fd.as_fd(), &name) {
+    let text = CString::new(name).map_err(|_| os(Errno::INVAL))?;
+    let top = match open(parent_fd.as_fd(), &text) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(false),
         Err(e) => return Err(os(e)),
     };
     let mut sweep = Sweep {
         top: &top,
+        most,
         removed: 0,
-        moved: 0,
+        names: RandomState::new(),
+    };
+    let failed = |e: Errno, sweep: &Sweep<'_>| match sweep.removed > most {
+        true => Failure::later(
+            "unlinkat",
+            format!(
+                "{} has more than {most} entries: those are gone, and more go each time that it \
+                 is asked for",
+                parent.join(name).display()
+            ),
+        ),
+        false => os(e),
     };
     loop {
-        sweep.empty(top.as_fd(), 1).map_err(os)?;
-        match rustix::fs::unlinkat(&parent_fd, &name, AtFlags::REMOVEDIR) {
+        sweep.empty(top.as_fd(), 1).map_err(|e| failed(e, &sweep))?;
+        match rustix::fs::unlinkat(&parent_fd, &text, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(true),
             // What was moved up, or has been added since: once more. The
             // sweep's budget bounds this.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => sweep.count().map_err(os)?,
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                sweep.count().map_err(|e| failed(e, &sweep))?;
+            }
             Err(e) => return Err(os(e)),
         }
     }
@@ -55,14 +76,16 @@ pub(super) fn remove(parent: &Path, name: &str) -> Result<bool, Failure> {
 
 struct Sweep<'t> {
     top: &'t OwnedFd,
+    most: usize,
     removed: usize,
-    moved: usize,
+    /// Makes names that nobody can guess.
+    names: RandomState,
 }
 
 impl Sweep<'_> {
     fn count(&mut self) -> Result<(), Errno> {
         self.removed += 1;
-        if self.removed > MOST {
+        if self.removed > self.most {
             return Err(Errno::DQUOT);
         }
         Ok(())
@@ -97,9 +120,13 @@ impl Sweep<'_> {
         depth: usize,
     ) -> Result<(), Errno> {
         if depth >= DEEPEST {
-            self.moved += 1;
-            let aside = format!(".banger-deep-{}", self.moved);
-            return rustix::fs::renameat(parent, name, self.top, aside);
+            // One that is known beforehand could be that of something that can't be
+            // replaced, and the tree would stay.
+            let aside = format!(".banger-deep-{:016x}", self.names.hash_one(self.removed));
+            return match rustix::fs::renameat(parent, name, self.top, aside) {
+                Err(Errno::NOENT) => Ok(()),
+                result => result,
+            };
         }
         let child = match open(parent, name) {
             Ok(child) => child,
@@ -133,48 +160,4 @@ pub(super) fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn links_are_removed_and_never_followed() {
-        let at = tempfile::tempdir().unwrap();
-        let outside = at.path().join("outside");
-        fs::create_dir_all(outside.join("kept")).unwrap();
-        let jail = at.path().join("jails/x/root/run");
-        fs::create_dir_all(&jail).unwrap();
-        symlink(&outside, jail.join("link")).unwrap();
-        symlink("/", at.path().join("jails/x/slash")).unwrap();
-        fs::write(jail.join("file"), "x").unwrap();
-        assert!(remove(&at.path().join("jails"), "x").unwrap());
-        assert!(outside.join("kept").is_dir());
-        assert!(!at.path().join("jails/x").exists());
-        assert!(!remove(&at.path().join("jails"), "x").unwrap());
-        assert!(!remove(&at.path().join("nowhere"), "x").unwrap());
-    }
-
-    #[test]
-    fn a_link_in_the_place_of_the_tree_is_refused() {
-        let at = tempfile::tempdir().unwrap();
-        fs::create_dir_all(at.path().join("outside/kept")).unwrap();
-        symlink(at.path().join("outside"), at.path().join("x")).unwrap();
-        assert!(remove(at.path(), "x").is_err());
-        assert!(at.path().join("outside/kept").is_dir());
-    }
-
-    #[test]
-    fn a_very_deep_tree_goes_too() {
-        let at = tempfile::tempdir().unwrap();
-        let mut deep = at.path().join("x");
-        for _ in 0..300 {
-            deep.push("d");
-        }
-        fs::create_dir_all(&deep).unwrap();
-        fs::write(deep.join("f"), "").unwrap();
-        assert!(remove(at.path(), "x").unwrap());
-        assert!(!at.path().join("x").exists());
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use banger_protocol::{Install, VmUid};
 use zbus::{Fd, Variant};
 
 use super::jail::Places;
-use super::{Machine, SLICE, exit};
+use super::{Machine, SLICE, entrance, exit};
 
 const MIB: u64 = 1 << 20;
 /// Firecracker's own memory, its page tables, and the jailer's copy of the binary.
@@ -35,6 +35,8 @@ pub(super) struct Service<'a> {
     pub(super) uid: VmUid,
     pub(super) vmm: u32,
     pub(super) machine: Machine,
+    /// Our own program.
+    pub(super) helper: &'a Path,
     pub(super) places: &'a Places,
     pub(super) exit: &'a Path,
     pub(super) drives: &'a [String],
@@ -42,14 +44,13 @@ pub(super) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// The properties of StartTransientUnit.
+    /// The properties of StartTransientUnit. systemd follows links, and does all of
+    /// this as root, for what runs after the VMM's end as well: no path of theirs
+    /// leads through the jail's root, which is the VMM's by then ([`entrance`]).
     pub(super) fn properties(&self, install: &Install) -> Vec<(&'static str, Variant<'a>)> {
         let machine = self.machine;
-        let sockets = text(&self.places.sockets);
         let jail = self.exit.parent().unwrap_or(Path::new("/"));
-        let mounted = format!("{}/s", text(&self.places.root));
-        // MS_REC is what systemd itself passes for BindPaths=.
-        let bind: Vec<(String, String, bool, u64)> = vec![(sockets, mounted, false, 0x4000)];
+        let writable = vec![text(jail), text(&self.places.sockets)];
         let shell = ["/bin/sh", "-c", exit::SCRIPT].map(str::to_owned);
         let mut post = shell.to_vec();
         post.push(text(self.exit));
@@ -70,7 +71,7 @@ impl<'a> Service<'a> {
             ),
             ("Type", Variant::from("exec")),
             ("Slice", Variant::from(SLICE)),
-            ("ExecStart", command(self.jailer(install))),
+            ("ExecStart", command(self.entrance(install))),
             ("ExecStopPost", command(post)),
             ("TimeoutStopUSec", Variant::from(10 * SECOND)),
             ("UMask", Variant::from(0o007_u32)),
@@ -91,16 +92,25 @@ impl<'a> Service<'a> {
             ("TasksMax", Variant::from(u64::from(machine.vcpus) + TASKS)),
             // A core file would be the guest's memory.
             ("LimitCORE", Variant::from(0_u64)),
-            ("BindPaths", Variant::from(bind)),
             ("DevicePolicy", Variant::from("closed")),
             ("DeviceAllow", Variant::from(allow)),
             ("CapabilityBoundingSet", Variant::from(CAPABILITIES)),
             ("NoNewPrivileges", Variant::from(true)),
             ("ProtectSystem", Variant::from("strict")),
-            ("ReadWritePaths", Variant::from(vec![text(jail)])),
+            ("ReadWritePaths", Variant::from(writable)),
             ("ProtectHome", Variant::from("yes")),
             ("CollectMode", Variant::from("inactive")),
         ]
+    }
+
+    /// Our own program, which becomes the jailer.
+    fn entrance(&self, install: &Install) -> Vec<String> {
+        let (sockets, root) = (text(&self.places.sockets), text(&self.places.root));
+        let mut argv = [&text(self.helper), entrance::COMMAND, &sockets, &root, "--"]
+            .map(str::to_owned)
+            .to_vec();
+        argv.extend(self.jailer(install));
+        argv
     }
 
     fn jailer(&self, install: &Install) -> Vec<String> {
@@ -138,4 +148,53 @@ fn command(argv: Vec<String>) -> Variant<'static> {
 /// Install metadata holds UTF-8 paths only; that is checked when it is read.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::install_file::tests::good;
+
+    #[test]
+    fn systemd_is_told_of_no_path_in_a_jail() {
+        let log = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let root = "/var/lib/banger-helper/jail/firecracker/x/root";
+        let places = Places {
+            root: root.into(),
+            sockets: "/run/banger/vms/x".into(),
+        };
+        let service = Service {
+            uid: "01920000-0000-7000-8000-000000000001".parse().unwrap(),
+            vmm: 50_001,
+            machine: Machine {
+                slot: 1.try_into().unwrap(),
+                memory_mib: 256,
+                vcpus: 1,
+                work_disk: false,
+            },
+            helper: Path::new("/usr/lib/banger/banger-helper"),
+            places: &places,
+            exit: &Path::new(root).with_file_name("exit"),
+            drives: &["/dev/dm-1".to_owned()],
+            serial: &log,
+        };
+        let properties = service.properties(&good());
+        let told = |name: &str| {
+            let property = properties.iter().find(|(it, _)| *it == name);
+            format!("{:?}", property.unwrap().1)
+        };
+        // Only what runs before any process has the VMM's uid.
+        assert!(told("ExecStart").contains(root));
+        for (name, value) in &properties {
+            let value = format!("{value:?}");
+            assert!(
+                *name == "ExecStart" || !value.contains(root),
+                "{name} {value}"
+            );
+        }
+        assert!(told("ExecStopPost").contains("/firecracker/x/exit"));
+        assert!(told("ReadWritePaths").contains("/run/banger/vms/x"));
+    }
 }

@@ -257,6 +257,8 @@ fn brought_back(
         })?;
     }
     vm.restoring = true;
+    // Asked for in a former life, and never written.
+    vm.renaming = None;
     vm.started = None;
     vm.completed = false;
     vm.crash = Backoff::default();

@@ -17,7 +17,8 @@ pub struct ImageSpec {
     /// The kernel's modules, a directory; default: `/lib/modules/<release>` of that kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<FileSource>,
-    /// An initrd of one's own; default: the boot initrd that banger makes.
+    /// An initrd of one's own, without banger's agent: its VMs run, and are never Ready;
+    /// default: the boot initrd that banger makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initrd: Option<FileSource>,
     /// The file system that work disks are cloned from. Not supported yet.

@@ -66,6 +66,16 @@ pub fn compare(intents: &Intents, busy: &BTreeSet<VmUid>, holdings: &Holdings) -
             .map(|(section, why)| format!("{section}: {why}"))
             .collect(),
         adoption: None,
+        pool: section(holdings, |inventory| inventory.pool.as_ref()).map(|pool| (*pool).into()),
+        legacy_tables: section(holdings, |inventory| inventory.legacy_tables.as_ref()).cloned(),
+    }
+}
+
+/// A section that not every helper has, where it could be read.
+fn section<T>(holdings: &Holdings, of: impl Fn(&Inventory) -> Option<&Probe<T>>) -> Option<&T> {
+    match of(holdings.inventory.as_ref().ok()?)? {
+        Probe::Known(known) => Some(known),
+        Probe::Unknown(_) => None,
     }
 }
 

@@ -22,4 +22,4 @@ pub use collect::{Collection, Left, Removal, collect};
 pub use compare::compare;
 pub use holdings::{Backing, Holdings, Leftover, LookAlike, Scratch, StoredImage, VmDirectory};
 pub use images::reason_to_stay;
-pub use report::{InventoryReport, Item, Object, State};
+pub use report::{InventoryReport, Item, Object, PoolCounts, State};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use banger_protocol::VmUid;
+use banger_protocol::inventory::TapPool;
+use banger_protocol::{PoolSize, VmUid};
 use serde::{Deserialize, Serialize};
 
 use crate::adoption::Adoption;
@@ -18,6 +19,67 @@ pub struct InventoryReport {
     pub unknown: Vec<String>,
     /// What the daemon took over when it started; `None` until it could look.
     pub adoption: Option<Adoption>,
+    /// The tap pool's counts. `None`: they could not be read, or daemon or
+    /// helper are older than these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolCounts>,
+    /// Tables of iptables-legacy that packets are filtered by: `ip filter`.
+    /// `None`, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy_tables: Option<Vec<String>>,
+}
+
+/// The tap pool, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolCounts {
+    /// Taps that are to be kept warm; `None`: the helper wasn't told since it began.
+    pub size: Option<u8>,
+    /// Taps that a VM could have at once.
+    pub warm: u32,
+    /// Taps that VMs have.
+    pub in_use: u32,
+    /// Taps that a crash left between pool and VM; the next warm-up takes them back.
+    pub unfinished: u32,
+    /// Taps that were made for the pool since the helper began.
+    pub created: u64,
+    /// Taps that could not be, since the helper began.
+    pub failed: u64,
+}
+
+impl From<TapPool> for PoolCounts {
+    fn from(pool: TapPool) -> Self {
+        Self {
+            size: pool.size.map(PoolSize::get),
+            warm: pool.warm,
+            in_use: pool.in_use,
+            unfinished: pool.unfinished,
+            created: pool.created,
+            failed: pool.failed,
+        }
+    }
+}
+
+/// As people read it.
+impl fmt::Display for PoolCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            warm,
+            in_use,
+            unfinished,
+            created,
+            failed,
+            ..
+        } = self;
+        write!(
+            f,
+            "{warm} warm, {in_use} in use, {created} created, {failed} failed"
+        )?;
+        if *unfinished > 0 {
+            write!(f, ", {unfinished} unfinished")?;
+        }
+        Ok(())
+    }
 }
 
 impl InventoryReport {

@@ -26,7 +26,7 @@ pub enum Verb {
     Restore,
     /// It is made and started.
     Create,
-    /// It runs and is changed live.
+    /// It is changed as it is, on or off.
     Update,
 }
 
@@ -61,6 +61,13 @@ pub struct VmPlan {
     pub effect: Effect,
     /// How.
     pub steps: Vec<Step>,
+}
+
+impl VmPlan {
+    /// Whether nobody notices anything of it, neither guest nor owner.
+    pub fn is_bookkeeping(&self) -> bool {
+        self.steps.iter().all(|step| *step == Step::KeepRecord)
+    }
 }
 
 /// Something that is wanted and not done now.

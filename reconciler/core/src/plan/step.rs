@@ -117,8 +117,6 @@ pub enum Step {
     PublishPorts,
     /// Gives the agent the spec's keys.
     UpdateGuest,
-    /// Writes the VM's new name beside its disks.
-    RenameRecord,
     /// Stops the guest's processors where they are.
     PauseGuest,
     /// Lets them go on, and tells the guest what time it is.
@@ -146,6 +144,9 @@ pub enum Step {
         /// In which way.
         ending: Ending,
     },
+    /// Renews what is written beside the disks for a daemon without its database
+    /// ([`crate::record`]).
+    KeepRecord,
     /// Takes the disks back out of the trash, where they lie there and not in
     /// their place.
     RestoreDisks,
@@ -196,7 +197,6 @@ impl Step {
             Self::RecordStart { .. } => "recording the start".into(),
             Self::PublishPorts => "publishing ports".into(),
             Self::UpdateGuest => "updating the guest".into(),
-            Self::RenameRecord => "renaming the record".into(),
             Self::PauseGuest => "pausing the guest".into(),
             Self::ResumeGuest => "resuming the guest".into(),
             Self::ShutDownGuest { .. } => "shutting the guest down".into(),
@@ -209,6 +209,7 @@ impl Step {
                 ending: Ending::Asked,
             } => "noting that the end is asked for".into(),
             Self::RecordExit { .. } => "recording the exit".into(),
+            Self::KeepRecord => "renewing the record beside the disks".into(),
             Self::RestoreDisks => "taking the disks back from the trash".into(),
             Self::DropDisks { purge: true } => "removing the disks".into(),
             Self::DropDisks { purge: false } => "moving the disks to the trash".into(),

@@ -24,7 +24,6 @@ use crate::observed::{Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 
 /// What Firecracker itself needs beside the guest's memory.
 const VMM_OVERHEAD: u64 = 32 << 20;
-const RENAMED: &str = "it was renamed";
 
 /// Whether the VM should be running, apart from back-offs and missing things.
 pub fn wants_to_run(vm: &VmIntent) -> bool {
@@ -88,15 +87,17 @@ impl Case<'_> {
         if self.vm.restoring {
             return Some(self.restore());
         }
-        if !wants_to_run(self.vm) {
+        let action = if wants_to_run(self.vm) {
+            match &self.here.vmm {
+                Presence::Present(vmm) => self.running(vmm),
+                // Unknown was dealt with above.
+                Presence::Absent | Presence::Unknown(_) => self.missing(memory),
+            }
+        } else {
             self.report_held();
-            return self.stop();
-        }
-        match &self.here.vmm {
-            Presence::Present(vmm) => self.running(vmm),
-            // Unknown was dealt with above.
-            Presence::Absent | Presence::Unknown(_) => self.missing(memory),
-        }
+            self.stop()
+        };
+        action.or_else(|| self.keep_record())
     }
 
     /// Deletion: first everything that the kernel holds; once that has been
@@ -141,8 +142,7 @@ impl Case<'_> {
     fn stop(&self) -> Option<VmPlan> {
         let mut steps = self.removals();
         if steps.is_empty() {
-            let rename = self.is_misnamed().then_some(Step::RenameRecord)?;
-            return Some(self.action(Verb::Update, RENAMED, Effect::Live, vec![rename]));
+            return None;
         }
         let reason = match self.vm.power {
             PowerOverride::Stopped => "it was stopped with `banger vm stop`",
@@ -152,7 +152,27 @@ impl Case<'_> {
         if self.here.vmm.is_absent() {
             steps.insert(0, self.record_exit());
         }
+        // Last, so that a disk without room for it keeps nothing from going off.
+        steps.extend(self.record_is_old().then_some(Step::KeepRecord));
         Some(self.action(Verb::Stop, reason, Effect::Restart, steps))
+    }
+
+    /// Whether what is written beside its disks would bring back another VM than
+    /// this is, and can be renewed: without a disk there is nothing to bring back.
+    fn record_is_old(&self) -> bool {
+        let here = self.here;
+        let has_disks = here.cow_file.present().is_some() || here.work_file.present().is_some();
+        let record = here.record.as_ref();
+        has_disks
+            && !self.may_not_write()
+            && record.is_none_or(|record| !record.is_current(self.vm))
+    }
+
+    fn keep_record(&self) -> Option<VmPlan> {
+        self.record_is_old().then(|| {
+            let reason = "what is written beside its disks is out of date";
+            self.action(Verb::Update, reason, Effect::Live, vec![Step::KeepRecord])
+        })
     }
 
     fn running(&mut self, vmm: &Vmm) -> Option<VmPlan> {
@@ -232,24 +252,10 @@ impl Case<'_> {
         if !told && self.here.guest == Guest::Ready {
             steps.push(Step::UpdateGuest);
         }
-        let mut reason = "its spec changed";
-        if self.is_misnamed() {
-            if steps.is_empty() {
-                reason = RENAMED;
-            }
-            steps.push(Step::RenameRecord);
-        }
         if steps.is_empty() {
             return None;
         }
-        Some(self.action(Verb::Update, reason, Effect::Live, steps))
-    }
-
-    /// Whether another name stands beside its disks: a daemon that lost its
-    /// database would take it for another VM.
-    fn is_misnamed(&self) -> bool {
-        let record = self.here.record.as_ref();
-        record.is_some_and(|record| record.vm.name() != self.vm.name())
+        Some(self.action(Verb::Update, "its spec changed", Effect::Live, steps))
     }
 
     /// Nothing tells what it was started with, so that nothing can be compared

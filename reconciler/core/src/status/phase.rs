@@ -29,9 +29,7 @@ pub(super) fn of(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
             (Instance::Running, Guest::Ready) => {
                 (Phase::Ready, error(view, vm).unwrap_or_default())
             }
-            (Instance::Running, Guest::Silent) => {
-                (Phase::Booting, "the guest has not reported yet".into())
-            }
+            (Instance::Running, Guest::Silent) => (Phase::Booting, silent(view, vm)),
             (Instance::Running, Guest::Failed { stage, message }) => (
                 Phase::Failed,
                 format!("the guest can't boot: {stage}: {message}"),
@@ -51,6 +49,26 @@ pub(super) fn of(view: &View<'_>, vm: &VmIntent) -> (Phase, String) {
         }
         Presence::Absent | Presence::Unknown(_) if busy.is_some() => (Phase::Creating, doing),
         Presence::Absent | Presence::Unknown(_) => missing(view, vm),
+    }
+}
+
+/// A guest that hasn't said anything, and why it may stay so.
+fn silent(view: &View<'_>, vm: &VmIntent) -> String {
+    let not_yet = "the guest has not reported yet";
+    let own_initrd = view.intents.images.values().find(|image| {
+        image.spec.initrd.is_some()
+            && image.imported.as_ref().is_some_and(|imported| {
+                // Of the document as it is now, and what the VM was made from.
+                imported.generation == image.generation
+                    && vm.image.as_ref() == Some(&imported.digest)
+            })
+    });
+    match own_initrd {
+        Some(image) => format!(
+            "{not_yet}; only banger's agent does, and the initrd of image `{}` is one's own",
+            image.name()
+        ),
+        None => not_yet.to_owned(),
     }
 }
 

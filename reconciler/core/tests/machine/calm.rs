@@ -6,7 +6,7 @@ use banger_core::adoption::adoption;
 use banger_core::api::{Kind, Name, Quantity};
 use banger_core::intent::VmIntent;
 use banger_core::inventory;
-use banger_core::observed::Instance;
+use banger_core::observed::{Instance, Observed};
 use banger_core::plan::{Why, wants_to_run};
 use banger_core::seam::VmRef;
 use banger_core::trash;
@@ -70,11 +70,30 @@ impl World {
         }
         let adoption = adoption(&self.intents, &observed).unwrap();
         assert!(adoption.left.is_empty(), "{adoption:?}");
+        self.check_records(&observed);
         self.model.check_renamed(&self.files);
         self.model.check_disks(&self.intents, &self.host);
         assert_eq!(self.settle(), 0, "a settled host has nothing left to do");
         if self.random.one_in(2) {
             self.empty_trash();
+        }
+    }
+
+    /// A daemon without its database would know each VM that has disks: by its
+    /// name and its address, and whether somebody stopped it or it is done.
+    fn check_records(&self, observed: &Observed) {
+        for vm in self.intents.vms.values() {
+            let (here, name) = (observed.vm(vm.uid), vm.name());
+            if here.cow_file.is_absent() && here.work_file.is_absent() {
+                continue;
+            }
+            let record = here.record.as_ref();
+            let told = record.unwrap_or_else(|| panic!("nothing is written of {name}"));
+            let told = &told.vm;
+            assert_eq!(told.name(), name);
+            assert_eq!(told.allocation, vm.allocation, "{name}");
+            let power = (told.power, told.completed);
+            assert_eq!(power, (vm.power, vm.completed), "{name}");
         }
     }
 

@@ -60,12 +60,17 @@ impl World {
         }
     }
 
-    /// What a document that appears may bring back or take over.
-    fn shelf(&mut self) -> Shelf {
-        let orphans = match &self.orphans {
+    /// What of the host no intent knows, as far as the daemon has seen.
+    pub(crate) fn known_orphans(&self) -> Orphans {
+        match &self.orphans {
             Some(known) => known.clone(),
             None => Orphans::of(&self.host.do_observe(), &self.intents),
-        };
+        }
+    }
+
+    /// What a document that appears may bring back or take over.
+    fn shelf(&mut self) -> Shelf {
+        let orphans = self.known_orphans();
         let shelf = match self.host.do_trash() {
             Ok(entries) => {
                 let lies_there = |id: &String| entries.iter().any(|entry| entry.id == *id);
@@ -202,6 +207,7 @@ impl World {
                         self.model.gives_up_all(vm.uid);
                     }
                 }
+                Step::KeepRecord => self.count("renewed record"),
                 _ => {}
             }
             if *step == Step::Forget {

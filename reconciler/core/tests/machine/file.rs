@@ -1,6 +1,5 @@
 //! What a person wrote.
 
-use banger_core::api::virtual_machine::RunPolicy;
 use banger_core::intent::VmIntent;
 use banger_core::trash;
 
@@ -12,7 +11,6 @@ pub(crate) enum File {
     Good {
         text: String,
         vcpus: u8,
-        halted: bool,
     },
     /// Its object can be told, but it isn't accepted.
     Refused,
@@ -26,7 +24,6 @@ impl File {
         Self::Good {
             text: trash::document(vm).text,
             vcpus: vm.spec.vcpus,
-            halted: vm.spec.run_policy == RunPolicy::Halted,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The database is lost.
 
 use banger_core::intent::Intents;
+use banger_core::observed::ObservedVm;
 
 use crate::file::File;
 use crate::world::World;
@@ -17,8 +18,8 @@ impl World {
         self.crash();
     }
 
-    /// The same while all is well: what ran runs on in the same process, and each
-    /// document has its VM again.
+    /// The same while all is well: what ran runs on in the same process, what was
+    /// off stays off, and each document has its VM again.
     pub(crate) fn lose_database_in_calm(&mut self) {
         self.calm();
         let before = std::mem::take(&mut self.intents);
@@ -32,20 +33,15 @@ impl World {
         for (vm, had) in held {
             let name = vm.name();
             let file = &self.files[name.as_str()];
-            let good = matches!(file, File::Good { .. });
-            // Off, it is known by what stands beside its disks.
-            if good && had.record.is_some() {
+            // It has disks, and is known by what stands beside them.
+            if matches!(file, File::Good { .. }) {
                 let now = self.intents.vm(name).map(|now| now.uid);
                 assert_eq!(now, Some(vm.uid), "{name} is another one now");
             }
-            // That it was started against its policy was only in the database.
-            let halted = matches!(file, File::Good { halted: true, .. });
-            if let (Some(ran), false) = (had.vmm.present(), halted) {
-                let here = self.host.holds(vm.uid);
-                let now = here.as_ref().and_then(|here| here.vmm.present());
-                let now = now.map(|vmm| vmm.process);
-                assert_eq!(now, Some(ran.process), "{name} was ended");
-            }
+            let process = |here: &ObservedVm| here.vmm.present().map(|vmm| vmm.process);
+            let now = self.host.holds(vm.uid);
+            let now = now.as_ref().and_then(process);
+            assert_eq!(now, process(&had), "{name} was ended, or started");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What people do and what breaks.
 
-use banger_core::api::Quantity;
+use banger_core::api::{Name, Quantity};
 use banger_core::effect;
 use banger_core::intent::{Deletion, PowerOverride};
 use banger_core::trash::Trashed;
@@ -44,7 +44,6 @@ impl World {
         File::Good {
             text: read::vm(name, image, &spec),
             vcpus,
-            halted: policy == "Halted",
         }
     }
 
@@ -159,7 +158,7 @@ impl World {
     }
 
     /// `banger rename`: the daemon is told, and then the document says so, or
-    /// never does.
+    /// never does; where it can't be written, the word is taken back.
     fn rename(&mut self, from: &str) {
         let to = self.some_vm();
         let file = self.files[from].clone();
@@ -172,16 +171,21 @@ impl World {
         };
         vm.renaming = Some(to.parse().unwrap());
         let uid = vm.uid;
-        if self.random.one_in(4) {
-            return;
+        match self.random.below(8) {
+            0 => return,
+            1 => {
+                self.intents.vms.get_mut(&uid).unwrap().renaming = None;
+                return self.count("rename taken back");
+            }
+            _ => self.count("rename"),
         }
-        self.count("rename");
         self.files.insert(from.to_owned(), File::Absent);
         self.files.insert(to.clone(), file.renamed(from, &to));
         self.model.renames(uid, &to);
     }
 
-    /// `banger undelete`: the daemon is told, and the document is put back.
+    /// `banger undelete`: the daemon is told, and the document is put back; where
+    /// it can't be written, the word is taken back.
     fn undelete(&mut self, name: &str) {
         if self.files[name] != File::Absent || self.is_taken(name) {
             return;
@@ -196,17 +200,21 @@ impl World {
         let Some((entry, vm)) = newest.and_then(|entry| Some((entry, entry.whole()?))) else {
             return;
         };
-        self.count("undelete");
         for other in trash.iter().filter(of_name) {
             self.wanted.remove(&other.id);
         }
+        if self.random.one_in(8) {
+            return self.count("undelete taken back");
+        }
+        self.count("undelete");
         self.wanted.insert(entry.id.clone());
         self.files.insert(name.to_owned(), File::of_trash(vm));
     }
 
+    /// By a VM, or by one that only the host knows.
     fn is_taken(&self, name: &str) -> bool {
-        let mut vms = self.intents.vms.values();
-        vms.any(|vm| vm.name().as_str() == name)
+        let name: Name = name.parse().unwrap();
+        self.intents.vm(&name).is_some() || self.known_orphans().named(&name).is_some()
     }
 
     /// `banger delete`, which refuses while a document may declare the object.

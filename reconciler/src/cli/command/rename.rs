@@ -1,7 +1,9 @@
 //! `banger rename vm OLD NEW`: only the name's own bytes change in the document.
 //!
 //! The daemon is told first, so that the changed document is this same VM and
-//! neither the end of one nor the beginning of another.
+//! neither the end of one nor the beginning of another. Where the document then
+//! can't be written, the daemon is told that as well: a document of the new name
+//! that comes some day is no rename.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,10 @@ impl Rename {
         let writes = workspace.writes();
         writes.iter().try_for_each(|write| write.check())?;
         context.daemon.rename(&self.old, &self.new)?;
-        writes.iter().try_for_each(|write| write.perform())?;
+        if let Err(failure) = writes.iter().try_for_each(|write| write.perform()) {
+            context.daemon.rename(&self.old, &self.old)?;
+            return Err(failure);
+        }
         let synced = context.daemon.sync()?;
         let admitted = goals(std::slice::from_ref(&new), &synced)?;
         if admitted.iter().any(|it| it.1 != before.metadata.uid) {

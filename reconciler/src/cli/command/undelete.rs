@@ -5,7 +5,9 @@
 //! ```
 //!
 //! The daemon knows beforehand which entry the document stands for: at no
-//! moment could the document make a new VM of that name.
+//! moment could the document make a new VM of that name. Where the document then
+//! can't be written, the daemon is told that as well: one that comes some day
+//! brings nothing back.
 
 use std::time::Duration;
 
@@ -61,10 +63,21 @@ impl Undelete {
         let writes = workspace.writes();
         writes.iter().try_for_each(|write| write.check())?;
         context.daemon.undelete(&entry.id)?;
-        writes.iter().try_for_each(|write| write.perform())?;
+        if let Err(failure) = writes.iter().try_for_each(|write| write.perform()) {
+            context.daemon.leave_in_trash(&entry.id)?;
+            return Err(failure);
+        }
         note(format_args!("its document is in {}", path.display()));
         let synced = context.daemon.sync()?;
         let goals = goals(std::slice::from_ref(&object), &synced)?;
+        if let Some((_, uid, _)) = goals.iter().find(|goal| goal.1 != entry.uid) {
+            let what = format!(
+                "{object} is another VM ({uid}) than the one of {}",
+                entry.id
+            );
+            return Err(Failure::new(Exit::Conflict, what)
+                .help("see `banger events` and `banger trash list`: somebody else changed them"));
+        }
         print(format_args!("{object} is back, with uid {}", entry.uid))?;
         if self.wait {
             wait_for(context, settled(goals), self.timeout)?;

@@ -28,7 +28,7 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     let installed = installed();
     let install = installed.as_ref();
     let mut checks = requirements(Prove::ByRunning);
-    checks.push(resolved::check());
+    checks.push(resolved::check(install));
     checks.push(firewall::check(context, install));
     checks.push(ipv6::check(install));
     checks.extend(state_dir::checks(install));
@@ -44,6 +44,6 @@ pub(in crate::cli) fn examine(context: &Context) -> Vec<Check> {
     checks.push(names::check(install));
     checks.push(images::check(context, answers));
     checks.push(disk_pressure::check(context, answers));
-    checks.extend(leftovers::checks(context, answers));
+    checks.extend(leftovers::checks(context, install, answers));
     checks
 }

@@ -116,6 +116,7 @@ mod tests {
             ],
             unknown: vec![],
             adoption: Some(Default::default()),
+            ..InventoryReport::default()
         };
         let text = anstream::adapter::strip_str(&render(&report)).to_string();
         assert_eq!(

@@ -1,21 +1,31 @@
-//! Leftovers and adoption: the inventory in two lines.
+//! The inventory in a few lines: leftovers and adoption here, the tap pool and
+//! tables of iptables-legacy beside it.
 
 use banger_core::adoption::Adoption;
 use banger_core::inventory::{InventoryReport, State};
 
-use super::Check;
+use banger_protocol::Install;
+
+use super::{Check, legacy, tap_pool};
 use crate::cli::context::Context;
 
 const NAME: &str = "leftovers";
 const LIST: &str = "`banger doctor --inventory` names each, with the command that mends it";
 
-pub(super) fn checks(context: &Context, answers: bool) -> Vec<Check> {
+pub(super) fn checks(context: &Context, install: Option<&Install>, answers: bool) -> Vec<Check> {
     if !answers {
         let why = "only the daemon knows, and it doesn't answer";
-        return vec![Check::skip(NAME, why)];
+        return [NAME, tap_pool::NAME, legacy::NAME]
+            .map(|name| Check::skip(name, why))
+            .into();
     }
     match context.daemon.inventory() {
-        Ok(report) => vec![leftovers(&report), adoption(report.adoption.as_ref())],
+        Ok(report) => vec![
+            leftovers(&report),
+            adoption(report.adoption.as_ref()),
+            tap_pool::judge(report.pool.as_ref()),
+            legacy::judge(report.legacy_tables.as_deref(), install),
+        ],
         Err(error) => vec![Check::warn(NAME, error.to_string(), LIST)],
     }
 }

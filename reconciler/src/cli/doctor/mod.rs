@@ -26,6 +26,7 @@ mod isolation;
 mod kvm;
 mod landlock;
 mod leftovers;
+mod legacy;
 mod limits;
 mod microvm;
 mod modules;
@@ -36,6 +37,7 @@ mod services;
 mod sockets;
 mod state_dir;
 mod systemd;
+mod tap_pool;
 mod work_seeds;
 
 pub(super) use check::{Check, Counts, Verdict, render};

@@ -14,10 +14,11 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+use super::interrupts::Interrupts;
 use super::owner::Owner;
 use super::place::{self, Placed};
 use super::program;
-use crate::cli::Failure;
+use crate::cli::{Exit, Failure};
 
 /// A host, as an installation changes it. Paths are absolute.
 pub(super) trait Site {
@@ -46,6 +47,9 @@ pub(super) trait Site {
 
     /// Removes what isn't to be taken back, if it is there.
     fn remove(&mut self, path: &Path) -> Result<(), Failure>;
+
+    /// Nobody has interrupted the installation.
+    fn go_on(&mut self) -> Result<(), Failure>;
 
     /// It is to stay: the former files go.
     fn keep(&mut self);
@@ -78,6 +82,7 @@ enum Change {
 pub(super) struct Changes {
     root: PathBuf,
     done: Vec<Change>,
+    interrupts: Option<Interrupts>,
 }
 
 impl Changes {
@@ -85,7 +90,14 @@ impl Changes {
         Self {
             root: root.into(),
             done: Vec::new(),
+            interrupts: None,
         }
+    }
+
+    /// They are held back until all is done or taken back.
+    pub(super) fn heeding(self, interrupts: Interrupts) -> Self {
+        let interrupts = Some(interrupts);
+        Self { interrupts, ..self }
     }
 
     fn at(&self, path: &Path) -> PathBuf {
@@ -182,6 +194,16 @@ impl Site for Changes {
 
     fn remove(&mut self, path: &Path) -> Result<(), Failure> {
         place::remove(&self.at(path))
+    }
+
+    fn go_on(&mut self) -> Result<(), Failure> {
+        match self.interrupts.as_mut().and_then(Interrupts::came) {
+            Some(signal) => Err(Failure::new(
+                Exit::Conflict,
+                format!("the installation was interrupted by {signal}"),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn keep(&mut self) {

@@ -10,13 +10,14 @@ use banger_protocol::{Ula, install};
 use clap::Args;
 use ipnet::Ipv4Net;
 
-use super::changes::Changes;
+use super::changes::{Changes, Site as _};
+use super::interrupts::Interrupts;
 use super::layout::{self, LIB_DIR, PROGRAMS};
 use super::owner::Owner;
 use super::place::Placed;
 use super::setup::{self, Plan};
 use super::{metadata, preflight, require_root};
-use crate::cli::output::{note, print};
+use crate::cli::output::{note, note_raw, print};
 use crate::cli::places::read_install;
 use crate::cli::style::BAD;
 use crate::cli::{Exit, Failure};
@@ -62,7 +63,12 @@ impl Install {
             link: !leads_to(Path::new(layout::LINK), Path::new(layout::PACKAGED)),
             owner,
         };
-        let placed = setup::carry_out(&mut Changes::new("/"), &plan)?;
+        let mut changes = Changes::new("/").heeding(Interrupts::hold()?);
+        let placed = setup::carry_out(&mut changes, &plan).inspect_err(|failure| {
+            if changes.go_on().is_err() {
+                note_raw(&failure.render());
+            }
+        })?;
         let (owner, home) = (&plan.owner.name, plan.owner.home.display());
         print(match placed {
             Placed::Changed => format!(

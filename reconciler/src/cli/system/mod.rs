@@ -8,6 +8,7 @@ use super::{Exit, Failure};
 mod changes;
 mod daemons;
 mod install;
+mod interrupts;
 pub(super) mod layout;
 pub(super) mod manifest;
 mod metadata;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mark -> programs -> manifest -> install.toml -> directories -> units -> services -> keep
-//!   any of them fails: services stop, files and directories go back, what ran starts
+//!   any of them fails, or is interrupted: services stop, files and directories go back, what ran starts
 //! ```
 
 use std::path::Path;
@@ -92,6 +92,7 @@ fn attempt(site: &mut impl Site, plan: &Plan, restarted: &mut bool) -> Result<Pl
     site.file(Path::new(MARK), b"", 0o600)?;
     let mut all = Placed::Unchanged;
     for (name, content) in &plan.programs {
+        site.go_on()?;
         all |= file(site, &format!("{LIB_DIR}/{name}"), content, 0o755)?;
     }
     let text = manifest(site, &plan.programs)?;
@@ -109,6 +110,8 @@ fn attempt(site: &mut impl Site, plan: &Plan, restarted: &mut bool) -> Result<Pl
     directories(site, owner)?;
     let (units, others) = configuration(site, owner)?;
     all |= units | others;
+    // From here on it would take as long to go back as to go on.
+    site.go_on()?;
     if all == Placed::Changed || interrupted {
         *restarted = true;
         daemons::anew(site, if interrupted { Placed::Changed } else { units })?;

@@ -3,9 +3,13 @@
 
 use std::path::Path;
 
+use banger_core::intent::PowerOverride;
+use banger_core::plan::Step;
+use banger_core::seam::VmRef;
 use banger_testkit::Site;
 
 use super::*;
+use crate::controller::Collect;
 
 fn database(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join("state")).unwrap();
@@ -266,4 +270,186 @@ async fn memory_that_cannot_be_read_is_not_memory_that_is_short() {
     assert!(message.contains("can't be read"), "{message}");
     daemon.host.set_available_memory(Some(1 << 40));
     daemon.ready("web").await;
+}
+
+fn is_off(now: &Published, vm: &str) -> bool {
+    get(now, vm).is_some_and(|it| it.status.phase == Phase::Stopped)
+}
+
+/// Ten minutes in which nothing is done to a VM that is off.
+async fn stays_off(daemon: &Daemon, before: VmUid) {
+    let now = daemon.until("off", |now| is_off(now, "web")).await;
+    assert_eq!(get(&now, "web").map(|web| uid(&web)), Some(before));
+    // The image is imported anew.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calls = daemon.host.calls();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(daemon.host.calls(), calls, "nothing is done");
+    daemon.until("still off", |now| is_off(now, "web")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_a_vm_that_was_stopped_stays_off() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let before = uid(&daemon.ready("web").await);
+    let power = |daemon: &Daemon, power| {
+        let handle = daemon.handle.clone();
+        async move { handle.power(name("web"), power).await.unwrap() }
+    };
+    power(&daemon, Power::Stop).await;
+    daemon.until("off", |now| is_off(now, "web")).await;
+    let daemon = meanwhile(daemon, lose).await;
+    stays_off(&daemon, before).await;
+    power(&daemon, Power::Start).await;
+    let web = daemon.ready("web").await;
+    // That, too, is known to the next one.
+    let daemon = meanwhile(daemon, lose).await;
+    stays(&daemon, &web).await;
+}
+
+/// It was started since, and that could not be written down.
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_what_runs_is_not_stopped_for_an_old_record() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let web = daemon.ready("web").await;
+    let record = daemon.host.do_observe().vm(uid(&web)).record.clone();
+    let mut old = record.unwrap().vm.clone();
+    old.power = PowerOverride::Stopped;
+    let (host, old) = (daemon.host.clone(), VmRef::Intended(Box::new(old)));
+    let daemon = meanwhile(daemon, |root| {
+        lose(root);
+        host.do_vm_step(&old, &Step::KeepRecord).unwrap();
+    })
+    .await;
+    stays(&daemon, &web).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_what_was_done_is_not_done_again() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    let job = vm("web", "  runPolicy: OnFailure\n");
+    daemon.write("web.yaml", &job).await;
+    let before = uid(&daemon.ready("web").await);
+    assert!(daemon.host.guest_leaves(before));
+    daemon.until("off", |now| is_off(now, "web")).await;
+    // What is written down of it follows at once, as a step of its own.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let daemon = meanwhile(daemon, lose).await;
+    stays_off(&daemon, before).await;
+    // Another policy is another wish.
+    daemon.write("web.yaml", &vm("web", "")).await;
+    assert_eq!(uid(&daemon.ready("web").await), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_vms_keep_the_names_that_they_were_given() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let shop = daemon.ready("web").await;
+    let rename = daemon.handle.rename(name("web"), name("shop"));
+    rename.await.unwrap();
+    daemon.write("web.yaml", &vm("shop", "")).await;
+    daemon.ready("shop").await;
+    // Another VM has the old name now.
+    daemon.write("second.yaml", &vm("web", "")).await;
+    let web = daemon.ready("web").await;
+    let daemon = meanwhile(daemon, lose).await;
+    stays(&daemon, &web).await;
+    let now = daemon.ready("shop").await;
+    assert_eq!((uid(&now), pid(&now)), (uid(&shop), pid(&shop)));
+    assert!(daemon.handle.inventory().await.unwrap().is_exact());
+}
+
+/// It was away, its address was given to another, and it has run since under neither.
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_a_vm_keeps_the_address_that_it_came_back_to() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let before = uid(&daemon.ready("web").await);
+    let stop = daemon.handle.power(name("web"), Power::Stop);
+    stop.await.unwrap();
+    daemon.until("off", |now| is_off(now, "web")).await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.write("other.yaml", &vm("other", "")).await;
+    let other = daemon.ready("other").await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let address = |object: &Object| object.status.runtime.as_ref().unwrap().guest_ip;
+    let now = daemon.until("back", |now| is_off(now, "web")).await;
+    let back = address(&get(&now, "web").unwrap());
+    assert_ne!(back, address(&other));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let daemon = meanwhile(daemon, lose).await;
+    stays_off(&daemon, before).await;
+    let now = daemon.until("off", |now| is_off(now, "web")).await;
+    assert_eq!(address(&get(&now, "web").unwrap()), back);
+    assert_eq!(pid(&daemon.ready("other").await), pid(&other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_database_lost_the_trash_gives_back_what_it_holds() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    for vm_name in ["vanished", "web"] {
+        daemon
+            .write(&format!("{vm_name}.yaml"), &vm(vm_name, ""))
+            .await;
+    }
+    let vanished = uid(&daemon.ready("vanished").await);
+    let deleted = uid(&daemon.ready("web").await);
+    daemon.remove("vanished.yaml").await;
+    daemon.until("gone", |now| now.vms.len() == 1).await;
+    fs::remove_file(daemon.path("web.yaml")).unwrap();
+    let delete = daemon
+        .handle
+        .delete(Kind::VirtualMachine, name("web"), false);
+    delete.await.unwrap();
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    // A namesake runs when the database is lost, and its document goes as well.
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let namesake = uid(&daemon.ready("web").await);
+    let daemon = meanwhile(daemon, |root| {
+        lose(root);
+        fs::remove_file(root.join("config/vms/web.yaml")).unwrap();
+    })
+    .await;
+    daemon.write("vanished.yaml", &vm("vanished", "")).await;
+    assert_eq!(uid(&daemon.ready("vanished").await), vanished);
+
+    let trash = daemon.handle.trash().await.unwrap();
+    assert_eq!(trash.len(), 1);
+    assert_eq!(
+        (trash[0].uid, &trash[0].name),
+        (deleted, &Some(name("web")))
+    );
+    // The document would take over the one that runs.
+    let id = trash[0].id.clone();
+    for refused in [
+        daemon.handle.undelete(id.clone()).await,
+        daemon.handle.rename(name("vanished"), name("web")).await,
+    ] {
+        let refused = refused.unwrap_err();
+        let remedy = format!("banger gc --orphan {namesake}");
+        assert_eq!(refused.code, Code::Conflict);
+        assert!(refused.remedy.unwrap().contains(&remedy));
+    }
+    let put_away = Collect {
+        orphans: [namesake].into(),
+        ..Collect::default()
+    };
+    let collected = daemon.handle.collect(put_away).await.unwrap();
+    assert!(collected.removed.iter().all(|it| it.failed.is_none()));
+    daemon.handle.undelete(id).await.unwrap();
+    daemon.write("web.yaml", &vm("web", "")).await;
+    assert_eq!(uid(&daemon.ready("web").await), deleted);
+    let left = daemon.handle.trash().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].uid, namesake);
 }

@@ -124,7 +124,7 @@ async fn a_vm_is_renamed_and_stays_itself() {
     let now = daemon.until("settled", |now| now.vms.len() == 1).await;
     assert_eq!(get(&now, "shop").map(|it| pid(&it)), Some(ran));
     let reasons = daemon.reasons(Kind::VirtualMachine, "shop").await;
-    assert_eq!(reasons, ["Renamed", "Updating"]);
+    assert_eq!(reasons, ["Renamed"]);
     // The word is used up: the next one of that name is another VM.
     daemon.write("web2.yaml", &vm("web", "")).await;
     assert_ne!(uid(&daemon.ready("web").await), before);
@@ -261,4 +261,84 @@ async fn a_way_back_may_be_given_up() {
     let trash = daemon.handle.trash().await.unwrap();
     assert_eq!(trash.len(), 1);
     assert_eq!(trash[0].disks, [DiskRole::Cow, DiskRole::Work]);
+}
+
+/// At whichever step of its restart it is.
+#[tokio::test(start_paused = true)]
+async fn a_vm_is_renamed_while_it_is_restarted() {
+    for step in [
+        "shutting the guest down",
+        "removing the snapshot",
+        "making the root disk",
+        "starting Firecracker",
+        "booting the guest",
+    ] {
+        let (daemon, before) = with_web().await;
+        let ran = pid(&daemon.ready("web").await);
+        daemon.host.faults().record();
+        let restart = daemon.handle.power(name("web"), Power::Restart);
+        restart.await.unwrap();
+        let reached = async {
+            let is_it = |site: &banger_testkit::Site| site.name == step;
+            while !daemon.host.faults().recorded().iter().any(is_it) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(600), reached);
+        reached.await.expect(step);
+        let rename = daemon.handle.rename(name("web"), name("shop"));
+        rename.await.unwrap();
+        daemon.write("web.yaml", &vm("shop", WORK)).await;
+        let again = |now: &Published| {
+            get(now, "shop").is_some_and(|shop| {
+                shop.status.phase == Phase::Ready && pid(&shop).is_some() && pid(&shop) != ran
+            })
+        };
+        let now = daemon.until("restarted", again).await;
+        assert_eq!(now.vms.len(), 1, "{step}");
+        assert_eq!(uid(&now.vms[0]), before, "{step}");
+        let ran = pid(&now.vms[0]);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert_eq!(pid(&daemon.ready("shop").await), ran, "{step}: once more");
+        assert_eq!(daemon.handle.trash().await.unwrap(), [], "{step}");
+        // What is written beside the disks has the new name, whenever it was written.
+        let observed = daemon.host.do_observe();
+        let record = observed.vm(before).record.as_ref().unwrap();
+        assert_eq!(record.vm.name(), &name("shop"), "{step}");
+        assert_eq!(record.start.as_ref().map(|it| it.process.pid), ran);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_that_was_taken_back_is_no_rename() {
+    let (daemon, before) = with_web().await;
+    let rename = |to: &str| daemon.handle.rename(name("web"), name(to));
+    rename("shop").await.unwrap();
+    rename("web").await.unwrap();
+    assert_eq!(rename("web").await.unwrap_err().code, Code::Conflict);
+    // The old document goes in the very moment in which the new one comes.
+    fs::remove_file(daemon.path("web.yaml")).unwrap();
+    daemon.write("shop.yaml", &vm("shop", WORK)).await;
+    assert_ne!(uid(&daemon.ready("shop").await), before);
+    daemon.until("web is gone", |now| now.vms.len() == 1).await;
+    assert_eq!(daemon.handle.trash().await.unwrap()[0].uid, before);
+}
+
+/// Beside other documents, whose VMs nothing happens to.
+#[tokio::test(start_paused = true)]
+async fn a_vm_is_renamed_in_a_file_of_several_documents() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    let text = |one: &str| [vm(one, WORK), vm("db", "")].join("---\n");
+    daemon.write("all.yaml", &text("web")).await;
+    let (web, db) = (daemon.ready("web").await, daemon.ready("db").await);
+    let rename = daemon.handle.rename(name("web"), name("shop"));
+    rename.await.unwrap();
+    daemon.write("all.yaml", &text("shop")).await;
+    let shop = daemon.ready("shop").await;
+    assert_eq!((uid(&shop), pid(&shop)), (uid(&web), pid(&web)));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let now = daemon.ready("db").await;
+    assert_eq!((uid(&now), pid(&now)), (uid(&db), pid(&db)));
+    assert_eq!(daemon.handle.published().borrow().vms.len(), 2);
 }

@@ -73,6 +73,8 @@ async fn a_missing_disk_is_told_and_made_anew_on_a_persons_word() {
             (Change::Repair, Some(flag))
         );
         assert_eq!(told.fields[0].disk, Some(role));
+        // That it is to run is written down beside what is left of it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let calls = daemon.host.calls();
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert_eq!(daemon.host.calls(), calls);

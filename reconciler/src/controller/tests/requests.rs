@@ -39,9 +39,10 @@ async fn hung(daemon: &Daemon) {
     }
 }
 
-/// Before any timer of the loop's: its own resync, a step's deadline.
+/// Before any timer of the loop's: its own resync, a step's deadline. A preview
+/// gives a look that is under way two seconds.
 async fn at_once<T>(call: impl Future<Output = Result<T, Refusal>>) -> T {
-    timeout(Duration::from_secs(1), call)
+    timeout(Duration::from_secs(3), call)
         .await
         .expect("it waited for something")
         .unwrap()
@@ -65,6 +66,21 @@ async fn a_host_that_does_not_answer_a_pass_holds_up_no_request() {
     everything_else_is_answered(&daemon).await;
     // A new VM is admitted; nothing is made of it before somebody looked.
     daemon.write("new.yaml", &vm("new", "")).await;
+    daemon.task.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_knows_of_what_just_died() {
+    let daemon = daemon().await;
+    let web = uid(&daemon.ready("web").await);
+    // The loop takes in any order what has come: the request or the death.
+    for _ in 0..8 {
+        assert!(daemon.host.kill_vmm(web));
+        let report = at_once(daemon.handle.diff(Vec::new())).await;
+        assert!(!report.entries.is_empty(), "{report:?}");
+        let again = |now: &Published| holds(now, "web", ConditionType::Ready);
+        daemon.until("it is back", again).await;
+    }
     daemon.task.abort();
 }
 
@@ -142,4 +158,20 @@ async fn a_prune_that_waits_for_documents_holds_up_nobody_else() {
     at_once(daemon.handle.diff(Vec::new())).await;
     assert!(!asked.is_finished());
     asked.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rename_is_taken_while_a_pass_waits_for_the_host() {
+    let daemon = daemon().await;
+    let before = uid(&daemon.ready("web").await);
+    hang(&daemon, "observing");
+    hung(&daemon).await;
+    at_once(daemon.handle.rename(name("web"), name("shop"))).await;
+    fs::write(daemon.path("web.yaml"), vm("shop", "")).unwrap();
+    let (admitted, problems) = at_once(daemon.handle.sync()).await;
+    assert_eq!(problems, []);
+    let vms = admitted.iter().filter(|it| it.kind == Kind::VirtualMachine);
+    let vms: Vec<_> = vms.map(|it| (it.name.clone(), it.uid)).collect();
+    assert_eq!(vms, [(name("shop"), before)]);
+    daemon.task.abort();
 }

@@ -152,3 +152,65 @@ async fn an_image_stays_for_as_long_as_a_root_in_the_trash_needs_it() {
     emptied.unwrap();
     assert!(!daemon.host.holds_image(&image), "nothing needs it now");
 }
+
+/// It is pinned to the import, and another VM has its address meanwhile.
+#[tokio::test(start_paused = true)]
+async fn undelete_needs_neither_the_image_s_document_nor_the_address() {
+    let (daemon, before) = deleted("").await;
+    daemon
+        .write("other-image.yaml", &IMAGE.replace("debian", "alpine"))
+        .await;
+    let other = vm("other", "").replace("debian", "alpine");
+    daemon.write("other.yaml", &other).await;
+    let ip = |object: &Object| object.status.runtime.as_ref().unwrap().guest_ip;
+    let taken = ip(&daemon.ready("other").await);
+    fs::remove_file(daemon.path("image.yaml")).unwrap();
+    let forgotten = daemon
+        .handle
+        .delete(Kind::Image, name("debian"), false)
+        .await;
+    forgotten.unwrap();
+    daemon.until("forgotten", |now| now.images.len() == 1).await;
+
+    let entry = daemon.handle.trash().await.unwrap()[0].clone();
+    let lay = entry.document.unwrap().text;
+    daemon.handle.undelete(entry.id).await.unwrap();
+    daemon.write("web.yaml", &lay).await;
+    let web = daemon.ready("web").await;
+    assert_eq!(uid(&web), before);
+    assert_ne!(ip(&web), taken);
+    assert_eq!(daemon.handle.trash().await.unwrap(), []);
+    assert_eq!(daemon.host.bereft(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undeletion_that_was_taken_back_brings_nothing_back() {
+    let (daemon, before) = deleted("").await;
+    let id = daemon.handle.trash().await.unwrap()[0].id.clone();
+    daemon.handle.undelete(id.clone()).await.unwrap();
+    daemon.handle.leave_in_trash(id).await.unwrap();
+    daemon.write("web.yaml", &vm("web", "")).await;
+    assert_ne!(uid(&daemon.ready("web").await), before);
+    assert_eq!(daemon.handle.trash().await.unwrap()[0].uid, before);
+    // It expires like any other.
+    tokio::time::sleep(Duration::from_secs(4 * 3600)).await;
+    assert_eq!(daemon.handle.trash().await.unwrap(), []);
+}
+
+/// A rename that was asked for and never written is over with the VM's life.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_is_not_still_being_renamed() {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    let before = uid(&daemon.ready("web").await);
+    let rename = daemon.handle.rename(name("web"), name("shop"));
+    rename.await.unwrap();
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    assert_eq!(uid(&daemon.ready("web").await), before);
+    fs::remove_file(daemon.path("web.yaml")).unwrap();
+    daemon.write("shop.yaml", &vm("shop", "")).await;
+    assert_ne!(uid(&daemon.ready("shop").await), before);
+}

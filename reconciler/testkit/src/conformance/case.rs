@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use banger_core::intent::{ImageDigest, VmIntent};
+use banger_core::intent::{ImageDigest, PowerOverride, VmIntent};
 use banger_core::observed::Presence;
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::Host;
@@ -31,6 +31,8 @@ pub enum Rule {
     TeardownLeavesNothing,
     /// What is done for one VM is not done to another.
     OthersStay,
+    /// What is written beside the disks is renewed and seen, and nowhere without disks.
+    RecordsAreRenewed,
     /// A tap has one owner: another VM with its number is refused, and can't remove it.
     TapsHaveOneOwner,
     /// Bridge and filter may be made again, and are seen.
@@ -49,7 +51,7 @@ impl fmt::Display for Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self(Rule::StepsMayBeRepeated, Part::Disks),
         Self(Rule::StepsMayBeRepeated, Part::Tap),
         Self(Rule::StepsMayBeRepeated, Part::Vm),
@@ -70,6 +72,7 @@ impl Case {
         Self(Rule::OthersStay, Part::Disks),
         Self(Rule::OthersStay, Part::Tap),
         Self(Rule::OthersStay, Part::Vm),
+        Self(Rule::RecordsAreRenewed, Part::Disks),
         Self(Rule::TapsHaveOneOwner, Part::Tap),
         Self(Rule::NetworkMayBeRepeated, Part::Bridge),
         Self(Rule::NetworkMayBeRepeated, Part::Filter),
@@ -157,6 +160,7 @@ impl Case {
                 trial.clean(one).await?;
                 equal(&"a teardown", &trial.see(other).await, &before)?;
             }
+            Rule::RecordsAreRenewed => records_are_renewed(trial, one).await?,
             Rule::TapsHaveOneOwner => {
                 trial.make(one).await?;
                 let before = trial.see(one).await;
@@ -225,6 +229,24 @@ async fn teardown_leaves_nothing<H: Host>(
     }
     // What the host can't tell it can't tell as before.
     equal(&"teardown", &after, &before)
+}
+
+async fn records_are_renewed<H: Host>(trial: &Trial<'_, H>, vm: &VmIntent) -> Result<(), String> {
+    trial.must_not(vm, &Step::KeepRecord).await?;
+    let size = trial.bench.size;
+    trial.must(vm, &Step::MakeRootDisk { size }).await?;
+    let stopped = VmIntent {
+        power: PowerOverride::Stopped,
+        ..vm.clone()
+    };
+    for _ in 0..2 {
+        trial.must(&stopped, &Step::KeepRecord).await?;
+        let told = trial.see(vm).await.record;
+        if !told.as_ref().is_some_and(|told| told.is_current(&stopped)) {
+            return Err(format!("the record isn't renewed: {told:?}"));
+        }
+    }
+    Ok(())
 }
 
 async fn network_may_be_repeated<H: Host>(

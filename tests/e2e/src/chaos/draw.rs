@@ -44,24 +44,39 @@ pub(super) enum Blow {
     PowerCut,
 }
 
-/// One round.
-#[derive(Clone, Copy, Debug)]
+/// One round: the blows fall one after the other, into what the one before
+/// left; a power cut is the last.
+#[derive(Clone, Debug)]
 pub(super) struct Turn {
     pub(super) edit: Edit,
-    pub(super) blow: Blow,
-    /// Between the two.
-    pub(super) after_ms: u32,
+    pub(super) blows: Vec<(Pause, Blow)>,
+}
+
+/// Before a blow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    ms: u32,
+}
+
+impl fmt::Display for Pause {
+    /// As `sleep` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.ms / 1000, self.ms % 1000)
+    }
 }
 
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?}, then {:?} after {} ms",
-            self.edit, self.blow, self.after_ms
-        )
+        write!(f, "{:?}", self.edit)?;
+        for (pause, blow) in &self.blows {
+            write!(f, ", {pause} s, {blow:?}")?;
+        }
+        Ok(())
     }
 }
+
+/// Blows of a round at most.
+const MOST: u32 = 4;
 
 /// The sequence.
 pub(super) struct Draw {
@@ -81,8 +96,7 @@ impl Draw {
 
     /// The next round, until all kills and cuts have been dealt.
     pub(super) fn next(&mut self) -> Option<Turn> {
-        let left = self.kills + self.cuts;
-        if left == 0 {
+        if self.kills + self.cuts == 0 {
             return None;
         }
         let edits = [
@@ -92,6 +106,20 @@ impl Draw {
             Edit::Vcpus,
             Edit::GuestC,
         ];
+        let edit = edits[self.random.usize(..edits.len())];
+        let mut blows = Vec::new();
+        for _ in 0..=self.random.u32(..MOST) {
+            let ms = self.random.u32(..4000);
+            let Some(blow) = self.blow() else { break };
+            blows.push((Pause { ms }, blow));
+            if matches!(blow, Blow::PowerCut) {
+                break;
+            }
+        }
+        Some(Turn { edit, blows })
+    }
+
+    fn blow(&mut self) -> Option<Blow> {
         let kills = [
             Blow::Daemon,
             Blow::Daemon,
@@ -102,20 +130,16 @@ impl Draw {
             Blow::Vmm("a"),
             Blow::Vmm("b"),
         ];
-        let edit = edits[self.random.usize(..edits.len())];
-        let blow = if self.random.u32(..left) < self.cuts {
+        let left = self.kills + self.cuts;
+        if left == 0 {
+            return None;
+        }
+        if self.random.u32(..left) < self.cuts {
             self.cuts -= 1;
-            Blow::PowerCut
-        } else {
-            self.kills -= 1;
-            kills[self.random.usize(..kills.len())]
-        };
-        let after_ms = self.random.u32(..4000);
-        Some(Turn {
-            edit,
-            blow,
-            after_ms,
-        })
+            return Some(Blow::PowerCut);
+        }
+        self.kills -= 1;
+        Some(kills[self.random.usize(..kills.len())])
     }
 }
 
@@ -137,15 +161,22 @@ mod tests {
     #[test]
     fn a_seed_replays_its_sequence() {
         let first = deal(7);
-        assert_eq!(first.len(), 12);
-        assert_eq!(
-            first
-                .iter()
-                .filter(|turn| turn.contains("PowerCut"))
-                .count(),
-            2
-        );
+        let count = |blow: &str| -> usize {
+            let all = first.iter().map(|turn| turn.matches(blow).count());
+            all.sum()
+        };
+        assert_eq!(count("PowerCut"), 2);
+        assert_eq!(count("Daemon") + count("Helper") + count("Vmm"), 10);
+        assert!(first.len() < 12, "every round has one blow: {first:?}");
         assert_eq!(first, deal(7));
         assert_ne!(first, deal(8));
+    }
+
+    #[test]
+    fn a_power_cut_ends_its_round() {
+        for turn in (0..20).flat_map(deal) {
+            let after = turn.split_once("PowerCut").map_or("", |(_, after)| after);
+            assert_eq!(after, "", "{turn}");
+        }
     }
 }

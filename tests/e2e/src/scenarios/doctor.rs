@@ -1,6 +1,6 @@
 //! `banger doctor` on a host that is well, its list with decoys on the host,
-//! and a lost database: a document takes over the VM of its name; what has none
-//! goes on running until somebody names it.
+//! and a lost database: a document takes over the VM of its name, and one that
+//! was stopped stays off; what has none goes on running until somebody names it.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     let (uid, pid) = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
     lab.vm("worker", "")?;
-    lab.delete("worker")?;
+    lab.owner("banger vm stop worker")?;
+    let stopped = lab.field("worker", ".metadata.uid")?;
 
     let checks = lab.root("banger doctor -o json | tee /tmp/doctor.json")?;
     lab.root("jq -e '.counts.fail == 0' /tmp/doctor.json")
@@ -41,6 +42,12 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
     lab.owner("banger wait --for=condition=Ready vm/web --timeout 300s")?;
     let now = (lab.field("web", ".metadata.uid")?, lab.pid("web")?);
     ensure!(now == (uid.clone(), pid), "{now:?} instead of {uid} {pid}");
+    // web's image is imported anew by now: worker could have been started.
+    let worker = lab.field("worker", ".metadata.uid + \" \" + .status.phase")?;
+    ensure!(
+        worker == format!("{stopped} Stopped"),
+        "worker was {stopped} and stopped; it is {worker}"
+    );
 
     // It is lost again, and the document with it.
     lab.root("systemctl stop bangerd && rm /var/lib/banger/banger.db*")?;

@@ -57,7 +57,7 @@ pub(super) fn unneeded(lab: &mut Lab) -> Result<()> {
 }
 
 /// The digest in an object's status, without its `sha256:`.
-fn digest(lab: &Lab, object: &str) -> Result<String> {
+pub(super) fn digest(lab: &Lab, object: &str) -> Result<String> {
     let text = lab.owner(&format!(
         "banger get {object} -o json | jq -er '.status.imageDigest | ltrimstr(\"sha256:\")'"
     ))?;

@@ -8,7 +8,7 @@ use super::network::is_unanswered;
 use crate::lab::Lab;
 
 /// The bridge's address, of an installation with the default subnet.
-const GATEWAY: &str = "fdba:ac1e:0:10::1";
+pub(super) const GATEWAY: &str = "fdba:ac1e:0:10::1";
 pub(super) const FETCH: &str = "curl -s --connect-timeout 4 --max-time 20 'http://[2001:db8::2]/'";
 /// The fake internet's IPv6 address and server, and a server of the host's own.
 pub(super) const SERVERS: &str = "\

@@ -24,10 +24,13 @@ mod first_vm;
 mod hardening;
 mod images;
 mod ipv6;
+mod jail;
 mod leftovers;
 mod network;
+mod own_parts;
 mod power;
 mod promises;
+mod second_thoughts;
 mod system;
 
 use anyhow::Result;
@@ -63,6 +66,10 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_compromised_owner_gets_nothing_beyond_the_bound",
         run: bound::helper,
+    },
+    Scenario {
+        name: "a_hostile_jail_leads_root_nowhere",
+        run: jail::hostile,
     },
     Scenario {
         name: "bad_specs_harm_no_running_vm",
@@ -209,8 +216,16 @@ pub const ALL: &[Scenario] = &[
         run: deletion::file,
     },
     Scenario {
+        name: "what_went_comes_back_and_a_vm_changes_its_name",
+        run: second_thoughts::trash_and_names,
+    },
+    Scenario {
         name: "an_image_that_nothing_needs_is_collected",
         run: images::unneeded,
+    },
+    Scenario {
+        name: "an_image_of_ones_own_parts_boots_and_is_immutable",
+        run: own_parts::immutable,
     },
     Scenario {
         name: "with_the_database_lost_vms_run_on_until_they_are_named",

@@ -136,7 +136,10 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         lab.owner("banger wait --for=condition=Ready vm/worker --timeout 120s")?;
         Ok(())
     };
-    restart(lab, "[network]\nguestToGuest = false\n")?;
+    let warm = |taps: &str| {
+        format!("[ $(cat /sys/class/net/*/ifalias 2>/dev/null | grep -cx pool) = {taps} ]")
+    };
+    restart(lab, "[network]\nguestToGuest = false\n[pool]\ntaps = 2\n")?;
     lab.until(
         "the guests are apart",
         "nft list chain bridge banger crossing | grep -q drop",
@@ -148,7 +151,9 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         "guests that are apart reached each other: {near:?}"
     );
     lab.guest("worker", FETCH)?;
+    lab.until("two taps are warm", &warm("2"), Duration::from_secs(60))?;
     restart(lab, "")?;
+    lab.until("four taps are warm", &warm("4"), Duration::from_secs(60))?;
     lab.until(
         "the guests are together",
         "! nft list chain bridge banger crossing | grep -q drop",
@@ -171,10 +176,23 @@ pub(super) const UDP_ASK: &str = "timeout 10 perl -MIO::Socket::INET -e '\
     $s->send(\"ping\"); $s->recv($d, 1500); exit($d ne \"got ping\")'";
 
 /// The guest's question for `web.vm` to the server that it was given.
-const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
+pub(super) const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
     $s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "172.30.0.1:53") or die;
     $s->send("\0\1\1\0\0\1\0\0\0\0\0\0\3web\2vm\0\0\1\0\1");
     $s->recv($d, 512); exit(length($d) < 30)'"#;
+
+/// In the way of guests beyond the host, at its DNS server, and of what the host
+/// has to tell them over IPv6.
+const FIREWALL: &str = "\
+table ip filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop; }
+  chain INPUT { type filter hook input priority 0; iifname br-banger udp dport 53 drop; }
+}
+table ip6 filter {
+  chain FORWARD { type filter hook forward priority 0; policy drop; }
+  chain OUTPUT { type filter hook output priority 0; policy drop; }
+}
+";
 
 pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     // Firewalls change without a word to the daemon.
@@ -191,14 +209,8 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         Duration::from_secs(30),
     )?;
 
-    // Somebody's firewall comes into the way, and goes.
-    lab.root(
-        "set -e; for family in ip ip6; do nft add table $family filter; \
-           nft \"add chain $family filter FORWARD { type filter hook forward priority 0; policy drop; }\"; \
-         done; \
-         nft 'add chain ip filter INPUT { type filter hook input priority 0; policy accept; }'; \
-         nft add rule ip filter INPUT iifname br-banger udp dport 53 drop",
-    )?;
+    // Somebody's firewall comes into the way, all of it at once, and goes.
+    lab.root(&format!("nft -f - <<'EOF'\n{FIREWALL}EOF"))?;
     let network = |status: &str| {
         format!(
             "su owner -c 'banger get vm web -o json' | jq -e '.status.conditions[] | \
@@ -216,7 +228,8 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     );
     let asks = lab.ask_guest("web", ASKS)?;
     ensure!(asks.status != 0, "the firewall isn't in the way of names");
-    // What it says to add is enough: two ways, over two protocols, and the host's DNS.
+    // What it says to add is enough: two ways, over two protocols, the host's DNS,
+    // and what the host says to guests.
     let told = lab.field(
         "web",
         ".status.conditions[] | select(.type == \"NetworkReady\").message",
@@ -229,12 +242,13 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
         )
     };
     let add: Vec<String> = told.lines().filter_map(add).collect();
-    ensure!(add.len() == 5, "other commands: {told}");
+    ensure!(add.len() == 6, "other commands: {told}");
     lab.root(&add.join(" && "))?;
     lab.guest("web", FETCH)?;
     lab.guest("web", ASKS)?;
     lab.until("the way is free", &network("True"), soon)?;
     lab.root("nft delete table ip filter && nft delete table ip6 filter")?;
+    legacy(lab)?;
 
     // Somebody takes our own table away.
     lab.root("nft delete table inet banger")?;
@@ -247,6 +261,25 @@ pub(super) fn udp_and_firewalls(lab: &mut Lab) -> Result<()> {
     lab.guest("web", FETCH)?;
     altered(lab)?;
     lab.delete("web")?;
+    Ok(())
+}
+
+/// A table of iptables-legacy that drops all that is forwarded. nft lists nothing
+/// of it; that it is there is told.
+fn legacy(lab: &Lab) -> Result<()> {
+    let told = |tables: &str| {
+        format!("banger doctor --inventory -o json | jq -e '.legacyTables == {tables}'")
+    };
+    lab.owner(&told("[]"))?;
+    lab.root("modprobe iptable_filter forward=0")?;
+    let refused = lab.ask_guest("web", FETCH)?;
+    ensure!(
+        is_unanswered(&refused),
+        "the legacy table isn't in the way: {refused:?}"
+    );
+    lab.owner(&told("[\"ip filter\"]"))?;
+    lab.root("modprobe -r iptable_filter")?;
+    lab.guest("web", FETCH)?;
     Ok(())
 }
 

@@ -20,7 +20,9 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
         Ok(())
     };
     lab.root("banger system restart")?;
+    promises::apart(lab)?;
     promises::hold(lab)?;
+    promises::mended(lab)?;
     same(lab)?;
     // An update is an installation over the present one. All have the same
     // programs: a damaged one is the other version.
@@ -28,17 +30,6 @@ pub(super) fn restart(lab: &mut Lab) -> Result<()> {
     lab.root(INSTALL)?;
     promises::hold(lab)?;
     same(lab)?;
-    // The journal tells of one VM, step by step.
-    lab.root(
-        "journalctl -u bangerd VM=web OP=create -o json | \
-         jq -es 'any(.STAGE == \"starting Firecracker\")' >/dev/null",
-    )?;
-    // And of what root did for it, by its uid.
-    let uid = lab.field("web", ".metadata.uid")?;
-    lab.root(&format!(
-        "journalctl -u banger-helper VM={} OP=start-vmm -o cat | grep -q changed",
-        uid.trim()
-    ))?;
     again(lab)?;
     failing(lab)?;
     lab.ready("web")?;
@@ -69,6 +60,11 @@ fn again(lab: &Lab) -> Result<()> {
             "no {fact} {value}: {status:?}"
         );
     }
+    let pool = |line: &str| line.starts_with("pass  tap pool") && line.contains("4 warm, 2 in use");
+    ensure!(
+        status.stdout.lines().any(pool),
+        "no tap pool of two VMs: {status:?}"
+    );
     Ok(())
 }
 
@@ -188,7 +184,9 @@ pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
     );
     let marker = lab.guest("web", "cat /var/marker")?;
     ensure!(marker.trim() == "kept", "the disk is another one");
-    promises::hold(lab)
+    promises::apart(lab)?;
+    promises::hold(lab)?;
+    promises::mended(lab)
 }
 
 pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {

@@ -40,6 +40,7 @@ cases! {
     disks_of_others_stay: OthersStay, Disks;
     taps_of_others_stay: OthersStay, Tap;
     other_vms_stay: OthersStay, Vm;
+    a_record_is_renewed: RecordsAreRenewed, Disks;
     a_tap_has_one_owner: TapsHaveOneOwner, Tap;
     the_bridge_may_be_made_again: NetworkMayBeRepeated, Bridge;
     the_filter_may_be_made_again: NetworkMayBeRepeated, Filter;

@@ -30,7 +30,9 @@ impl Fit {
 ///
 /// At `forward` its protocol is any. What a guest sends to the host is over IPv4
 /// a question to the DNS server (UDP, port 53 of the gateway), over IPv6 one for
-/// the gateway's link-layer address, to a multicast address.
+/// the gateway's link-layer address, to a multicast address. What the host sends
+/// to a guest is over IPv4 the first of a connection to its SSH server (TCP, port
+/// 22), over IPv6 the answer to such a question.
 pub(super) struct Packet<'a> {
     family: Family,
     way: Way,
@@ -61,6 +63,8 @@ impl<'a> Packet<'a> {
         let payload = &left["payload"];
         let fit = if let Some(key) = left["meta"]["key"].as_str() {
             match key {
+                // What is of the host came in nowhere.
+                "iifname" | "iif" if self.way == Way::Guest => Fit::No,
                 "iifname" | "iif" => {
                     let near = self.way != Way::Back;
                     return self.interface(near, right, not, named);
@@ -68,7 +72,7 @@ impl<'a> Packet<'a> {
                 // What is for the host goes out nowhere.
                 "oifname" | "oif" if self.way == Way::Host => Fit::No,
                 "oifname" | "oif" => {
-                    let near = self.way == Way::Back;
+                    let near = matches!(self.way, Way::Back | Way::Guest);
                     return self.interface(near, right, not, named);
                 }
                 "nfproto" | "protocol" => is(has(
@@ -82,7 +86,7 @@ impl<'a> Packet<'a> {
                 _ => return Fit::No,
             }
         } else if left["ct"]["key"] == "state" {
-            is(has(right, &[self.state()]))
+            is(has(right, self.states()))
         } else if left["fib"]["result"] == "type" && self.is_question() {
             if !has(&left["fib"]["flags"], &["daddr"]) {
                 return Fit::No;
@@ -100,12 +104,23 @@ impl<'a> Packet<'a> {
                     }
                 }
                 (Some("udp" | "th"), Some("dport")) if self.is_question() => {
-                    let ours = holds_port(right, 53);
+                    let ours = holds_port(right, 53, "domain");
                     *named |= ours && !not;
                     is(ours)
                 }
-                (Some("icmpv6"), Some("type")) if self.is_solicitation() => {
-                    let ours = has(right, &["nd-neighbor-solicit"]);
+                (Some("tcp" | "th"), Some("dport")) if self.is_connection() => {
+                    let ours = holds_port(right, 22, "ssh");
+                    *named |= ours && !not;
+                    is(ours)
+                }
+                (Some("icmpv6"), Some("type")) if self.is_discovery() => {
+                    let ours = has(
+                        right,
+                        match self.way {
+                            Way::Guest => &["nd-neighbor-advert"],
+                            _ => &["nd-neighbor-solicit"],
+                        },
+                    );
                     *named |= ours && !not;
                     is(ours)
                 }
@@ -124,26 +139,26 @@ impl<'a> Packet<'a> {
     pub(super) fn extension(&self, named: bool) -> Fit {
         match self.way {
             Way::Back => Fit::Perhaps,
-            Way::Host if named => Fit::Perhaps,
-            Way::Out | Way::Host => Fit::Unlikely,
+            Way::Host | Way::Guest if named => Fit::Perhaps,
+            Way::Out | Way::Host | Way::Guest => Fit::Unlikely,
         }
     }
 
     /// The verdict of a map, where its key can be told.
     pub(super) fn mapped<'v>(&self, map: &'v Value) -> Option<(&'v str, &'v Value)> {
         let key = &map["key"];
-        let value = if key["ct"]["key"] == "state" {
-            self.state()
+        let bridge = [self.bridge];
+        let words: &[&str] = if key["ct"]["key"] == "state" {
+            self.states()
         } else {
             match (key["meta"]["key"].as_str()?, self.way) {
-                ("iifname" | "iif", Way::Out | Way::Host) | ("oifname" | "oif", Way::Back) => {
-                    self.bridge
-                }
+                ("iifname" | "iif", Way::Out | Way::Host)
+                | ("oifname" | "oif", Way::Back | Way::Guest) => &bridge,
                 _ => return None,
             }
         };
         let pairs = map["data"]["set"].as_array()?;
-        let pair = pairs.iter().find(|pair| pair[0] == value)?;
+        let pair = pairs.iter().find(|pair| has(&pair[0], words))?;
         let (kind, value) = pair[1].as_object()?.iter().next()?;
         Some((kind.as_str(), value))
     }
@@ -152,14 +167,25 @@ impl<'a> Packet<'a> {
         matches!((self.way, self.family), (Way::Host, Family::Ipv4))
     }
 
-    const fn is_solicitation(&self) -> bool {
-        matches!((self.way, self.family), (Way::Host, Family::Ipv6))
+    const fn is_connection(&self) -> bool {
+        matches!((self.way, self.family), (Way::Guest, Family::Ipv4))
     }
 
-    const fn state(&self) -> &'static str {
+    /// Neighbour discovery, either way.
+    const fn is_discovery(&self) -> bool {
+        matches!(
+            (self.way, self.family),
+            (Way::Host | Way::Guest, Family::Ipv6)
+        )
+    }
+
+    /// Any of them. Neighbour discovery isn't tracked by today's kernels
+    /// (`nf_conntrack_icmpv6_error`).
+    const fn states(&self) -> &'static [&'static str] {
         match self.way {
-            Way::Out | Way::Host => "new",
-            Way::Back => "established",
+            Way::Back => &["established"],
+            _ if self.is_discovery() => &["new", "untracked"],
+            Way::Out | Way::Host | Way::Guest => &["new"],
         }
     }
 
@@ -196,8 +222,9 @@ impl<'a> Packet<'a> {
     fn protocol(&self, right: &Value, not: bool, named: &mut bool) -> Fit {
         let (words, number): (&[&str], _) = match (self.way, self.family) {
             (Way::Host, Family::Ipv4) => (&["udp"], 17),
-            (Way::Host, Family::Ipv6) => (&["ipv6-icmp", "icmpv6"], 58),
-            _ => return Fit::No,
+            (Way::Guest, Family::Ipv4) => (&["tcp"], 6),
+            (Way::Host | Way::Guest, Family::Ipv6) => (&["ipv6-icmp", "icmpv6"], 58),
+            (Way::Out | Way::Back, _) => return Fit::No,
         };
         let ours = has(right, words) || values(right).any(|it| it.as_u64() == Some(number));
         *named |= ours && !not;
@@ -206,18 +233,19 @@ impl<'a> Packet<'a> {
 
     /// `None`: it can't be told.
     fn address(&self, field: &str, right: &Value) -> Option<Fit> {
-        // From a link-local address or none, to one of multicast.
-        if self.is_solicitation() {
+        // A question is from a link-local address or none, to one of multicast;
+        // an answer goes to where its question came from.
+        if self.is_discovery() {
             return Some(Fit::Perhaps);
         }
         let named = network(right)?;
         match (field, self.way) {
-            ("saddr", Way::Out | Way::Host) | ("daddr", Way::Back) => {
+            ("saddr", Way::Out | Way::Host) | ("daddr", Way::Back | Way::Guest) => {
                 let whole = named.contains(&self.guests);
                 // It may be about some guests.
                 (whole || !self.guests.contains(&named)).then_some(is(whole))
             }
-            ("daddr", Way::Host) => Some(is(named.contains(&self.gateway))),
+            ("daddr", Way::Host) | ("saddr", Way::Guest) => Some(is(named.contains(&self.gateway))),
             _ => None,
         }
     }
@@ -242,13 +270,13 @@ fn names(right: &Value) -> impl Iterator<Item = &str> {
     values(right).filter_map(Value::as_str)
 }
 
-fn holds_port(right: &Value, port: u64) -> bool {
+fn holds_port(right: &Value, port: u64, name: &str) -> bool {
     values(right).any(|it| match it["range"].as_array() {
         Some(ends) => {
             let end = |at: usize| ends.get(at).and_then(Value::as_u64);
             end(0).is_some_and(|it| it <= port) && end(1).is_some_and(|it| port <= it)
         }
-        None => it.as_u64() == Some(port) || it == "domain",
+        None => it.as_u64() == Some(port) || it == name,
     })
 }
 

@@ -140,8 +140,8 @@ fn a_table_of_ones_own_is_followed_rule_by_rule() {
     assert_eq!(told(include_str!("rulesets/own-excepted.json")), ip6);
 }
 
-/// A table with one base chain that drops what these rules don't accept.
-fn input(rules: &[&str]) -> String {
+/// A table with one base chain at this hook that drops what these rules don't accept.
+fn dropping(hook: &str, rules: &[&str]) -> String {
     let rule = |expr: &&str| {
         format!(
             r#",{{"rule": {{"family": "inet", "table": "t", "chain": "c", "handle": 1, "expr": [{expr}]}}}}"#
@@ -149,20 +149,25 @@ fn input(rules: &[&str]) -> String {
     };
     let rules: String = rules.iter().map(rule).collect();
     format!(
-        r#"{{"nftables": [{{"chain": {{"family": "inet", "table": "t", "name": "c", "hook": "input", "policy": "drop"}}}}{rules}]}}"#
+        r#"{{"nftables": [{{"chain": {{"family": "inet", "table": "t", "name": "c", "hook": "{hook}", "policy": "drop"}}}}{rules}]}}"#
     )
+}
+
+fn meets(left: &str, right: &str) -> String {
+    format!(r#"{{"match": {{"op": "==", "left": {left}, "right": {right}}}}}"#)
+}
+
+fn field(protocol: &str, field: &str, right: &str) -> String {
+    let left = format!(r#"{{"payload": {{"protocol": "{protocol}", "field": "{field}"}}}}"#);
+    meets(&left, right)
+}
+
+fn meta(key: &str, right: &str) -> String {
+    meets(&format!(r#"{{"meta": {{"key": "{key}"}}}}"#), right)
 }
 
 #[test]
 fn what_guests_need_of_the_host_is_let_in_in_many_ways() {
-    let meets = |left: &str, right: &str| {
-        format!(r#"{{"match": {{"op": "==", "left": {left}, "right": {right}}}}}"#)
-    };
-    let field = |protocol: &str, field: &str, right: &str| {
-        let left = format!(r#"{{"payload": {{"protocol": "{protocol}", "field": "{field}"}}}}"#);
-        meets(&left, right)
-    };
-    let meta = |key: &str, right| meets(&format!(r#"{{"meta": {{"key": "{key}"}}}}"#), right);
     let port = field("udp", "dport", r#"{"set": [22, {"range": [50, 60]}]}"#);
     let fib = meets(
         r#"{"fib": {"result": "type", "flags": "daddr"}}"#,
@@ -216,9 +221,63 @@ fn what_guests_need_of_the_host_is_let_in_in_many_ways() {
         ),
     ] {
         let rule = [&matches[..], &[r#"{"accept": null}"#.to_owned()]].concat();
-        let text = input(&[&rule.join(",")]);
+        let text = dropping("input", &[&rule.join(",")]);
         assert_eq!(&told(&text), expected, "{text}");
     }
+}
+
+#[test]
+fn what_the_host_sends_to_guests_is_let_out_in_many_ways() {
+    let state = |right: &str| meets(r#"{"ct": {"key": "state"}}"#, right);
+    let connection = one(Firewall::Other, Way::Guest, "inet t", "c", false);
+    let advertisement = six(Firewall::Other, Way::Guest, "inet t", "c", false);
+    let none = Vec::new();
+    let both = vec![connection.clone(), advertisement.clone()];
+    let six = vec![advertisement];
+    let four = vec![connection];
+    for (matches, expected) in [
+        (vec![], &none),
+        (vec![meta("oifname", r#""br-test""#)], &none),
+        (vec![meta("oifname", r#""lo""#)], &both),
+        // Nothing that the host sends came in anywhere.
+        (vec![meta("iifname", r#""br-test""#)], &both),
+        // Answers alone are no way to begin anything.
+        (vec![state(r#"["established", "related"]"#)], &both),
+        (
+            vec![state(r#"["established", "related", "untracked"]"#)],
+            &four,
+        ),
+        (vec![state(r#""new""#)], &none),
+        (vec![field("tcp", "dport", r#"{"set": [22, 443]}"#)], &six),
+        (vec![field("tcp", "dport", "443")], &both),
+        (vec![field("udp", "dport", "22")], &both),
+        (vec![meta("l4proto", r#""tcp""#)], &six),
+        (vec![field("ip", "daddr", r#""10.213.0.2""#)], &both),
+        (
+            vec![field(
+                "ip",
+                "daddr",
+                r#"{"prefix": {"addr": "10.0.0.0", "len": 8}}"#,
+            )],
+            &six,
+        ),
+        (vec![field("ip", "saddr", r#""10.213.0.1""#)], &six),
+        (
+            vec![field("icmpv6", "type", r#""nd-neighbor-advert""#)],
+            &four,
+        ),
+        (
+            vec![field("icmpv6", "type", r#""nd-neighbor-solicit""#)],
+            &both,
+        ),
+    ] {
+        let rule = [&matches[..], &[r#"{"accept": null}"#.to_owned()]].concat();
+        let text = dropping("output", &[&rule.join(",")]);
+        assert_eq!(&told(&text), expected, "{text}");
+    }
+    // By what it leaves through, as firewalld has it.
+    let lets_out = r#"{"vmap": {"key": {"meta": {"key": "oifname"}}, "data": {"set": [["lo", {"drop": null}], ["br-test", {"accept": null}]]}}}"#;
+    assert_eq!(told(&dropping("output", &[lets_out])), []);
 }
 
 #[test]

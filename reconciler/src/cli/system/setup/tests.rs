@@ -147,6 +147,10 @@ impl Site for Clumsy {
         self.changes.remove(path)
     }
 
+    fn go_on(&mut self) -> Result<(), Failure> {
+        self.step("an interrupt")
+    }
+
     fn keep(&mut self) {
         self.changes.keep();
     }
