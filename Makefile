@@ -14,7 +14,7 @@ test: ## everything that proves the project
 	tests/run
 
 build: ## the programs, optimised, and the static guest agent
-	cargo build --release $(addprefix --bin ,banger bangerd banger-helper)
+	cargo build --release -p banger -p banger-helper $(addprefix --bin ,banger bangerd banger-helper)
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --target x86_64-unknown-linux-gnu -p banger-agent
 
 lint: ## format and clippy

@@ -76,7 +76,7 @@ impl Orphans {
     /// whether it runs, or may.
     pub(crate) fn vm(&self, name: &Name) -> Option<(bool, VmIntent)> {
         let (runs, vm) = self.vms.get(name)?.clone();
-        let vm = VmIntent {
+        let mut vm = VmIntent {
             confirmations: Vec::new(),
             deletion: None,
             restoring: false,
@@ -94,6 +94,10 @@ impl Orphans {
             error: Backoff::default(),
             ..vm
         };
+        // The record was renewed since the start that it tells of.
+        if let Some(applied) = &mut vm.applied {
+            applied.follow(&vm.spec);
+        }
         Some((runs, vm))
     }
 

@@ -48,6 +48,7 @@ impl FakeDaemon {
                     | Request::Delete { .. }
                     | Request::EmptyTrash { .. }
                     | Request::Undelete { .. }
+                    | Request::LeaveInTrash { .. }
                     | Request::Rename { .. }
                     | Request::Prune { .. }
                     | Request::Collect { .. }

@@ -38,6 +38,7 @@ pub(crate) fn missing() -> Option<String> {
 
 /// Does them in a process of its own, which is this test's program again.
 pub(crate) fn under_strace(root: &Path, trace: &Path) {
+    make_directories(root);
     let itself = std::env::current_exe().unwrap();
     let output = strace::under(trace, itself)
         .args(["--exact", "real_host::steps_that_touch_files"])
@@ -57,12 +58,19 @@ pub(crate) fn under_strace(root: &Path, trace: &Path) {
 fn steps_that_touch_files() {
     let own = tempfile::tempdir().unwrap();
     let given = std::env::var_os(ROOT).map(PathBuf::from);
-    let root = given.unwrap_or_else(|| own.path().to_owned());
+    let root = given.unwrap_or_else(|| {
+        make_directories(own.path());
+        own.path().to_owned()
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(steps(&root));
+}
+
+/// Those that an installation has made.
+fn make_directories(root: &Path) {
     for name in ["home", "state", "srv"] {
         fs::create_dir(root.join(name)).unwrap();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(steps(&root));
 }
 
 async fn steps(root: &Path) {

@@ -72,14 +72,15 @@ async fn a_host_that_does_not_answer_a_pass_holds_up_no_request() {
 #[tokio::test(start_paused = true)]
 async fn a_preview_knows_of_what_just_died() {
     let daemon = daemon().await;
-    let web = uid(&daemon.ready("web").await);
+    let mut web = daemon.ready("web").await;
     // The loop takes in any order what has come: the request or the death.
     for _ in 0..8 {
-        assert!(daemon.host.kill_vmm(web));
+        assert!(daemon.host.kill_vmm(uid(&web)));
         let report = at_once(daemon.handle.diff(Vec::new())).await;
         assert!(!report.entries.is_empty(), "{report:?}");
-        let again = |now: &Published| holds(now, "web", ConditionType::Ready);
-        daemon.until("it is back", again).await;
+        let dead = pid(&web);
+        let again = |now: &Published| is_ready_again(now, dead);
+        web = get(&*daemon.until("it is back", again).await, "web").unwrap();
     }
     daemon.task.abort();
 }

@@ -1,7 +1,7 @@
 //! A case at work: steps that must or must not succeed, and what is seen then.
 
 use banger_core::intent::VmIntent;
-use banger_core::observed::ObservedVm;
+use banger_core::observed::{ObservedVm, Presence};
 use banger_core::plan::Step;
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_protocol::DiskRole;
@@ -55,8 +55,28 @@ impl<H: Host> Trial<'_, H> {
 
     pub(super) async fn see(&self, vm: &VmIntent) -> ObservedVm {
         let observed = self.host.observe(&self.bench.vms).await;
-        observed.vm(vm.uid).clone()
+        without_reasons(observed.vm(vm.uid).clone())
     }
+}
+
+/// That something can't be seen may be told by another probe each time.
+fn without_reasons(mut here: ObservedVm) -> ObservedVm {
+    fn forget<T>(presence: &mut Presence<T>) {
+        if let Presence::Unknown(why) = presence {
+            why.clear();
+        }
+    }
+    forget(&mut here.vmm);
+    forget(&mut here.jail);
+    forget(&mut here.tap);
+    forget(&mut here.base_loop);
+    forget(&mut here.cow_loop);
+    forget(&mut here.work_loop);
+    forget(&mut here.origin);
+    forget(&mut here.root);
+    forget(&mut here.cow_file);
+    forget(&mut here.work_file);
+    here
 }
 
 pub(super) fn shows(here: &ObservedVm, step: &Step) -> bool {

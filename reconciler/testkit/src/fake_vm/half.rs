@@ -44,11 +44,11 @@ impl FakeVm {
             }
             Step::RemoveRoot if self.process.is_none() => self.root = None,
             // The jail, and nothing in it.
-            Step::StartVmm { .. } => {
-                if self.root.is_some() && self.tap.is_some() && self.process.is_none() {
-                    (self.jail, self.exit) = (true, None);
-                    self.guest = Guest::Silent;
-                }
+            Step::StartVmm { .. }
+                if self.root.is_some() && self.tap.is_some() && self.process.is_none() =>
+            {
+                (self.jail, self.exit) = (true, None);
+                self.guest = Guest::Silent;
             }
             // It was written down, and not started.
             Step::BootGuest { applied } => {
@@ -59,10 +59,8 @@ impl FakeVm {
             // The unit is forgotten, and the jail still there.
             Step::RemoveVmm if self.process.is_none() => self.exit = None,
             // The first of two files.
-            Step::DropDisks { purge: true } => {
-                if self.cow.is_none() && self.work.is_none() {
-                    (self.cow_file, self.cow_over) = (None, None);
-                }
+            Step::DropDisks { purge: true } if self.cow.is_none() && self.work.is_none() => {
+                (self.cow_file, self.cow_over) = (None, None);
             }
             _ => {}
         }

@@ -22,7 +22,7 @@ const KEPT: u64 = 2 << 20;
 const LINES: u64 = 512;
 
 /// All names in the guest that come from the image's disk, read from it again.
-const NAMES: &str = "echo 3 > /proc/sys/vm/drop_caches; ls -R /usr | cksum";
+const NAMES: &str = "echo 3 > /proc/sys/vm/drop_caches; ls -R /usr | md5sum";
 
 pub(super) fn immutable(lab: &mut Lab) -> Result<()> {
     let lab = &*lab;
