@@ -40,6 +40,9 @@ impl World {
             if let Some(now) = now.filter(|now| now.deletion.is_none()) {
                 self.kept.insert(name.to_string(), now.uid);
             }
+            if *file == File::Garbage && self.has_the_name_asked_for(before, &name) {
+                continue;
+            }
             if let Some(uid) = lasting.get(name.as_str()) {
                 let now = now.unwrap_or_else(|| panic!("{name} is lost though it has a file"));
                 assert_eq!(now.uid, *uid, "{name} is another one now");
@@ -58,6 +61,14 @@ impl World {
                 assert_eq!(now.spec, old.spec, "{name}: a broken file changed the spec");
             }
         }
+    }
+
+    /// A file that says nothing does not say that its VM is called as before: where a
+    /// document has the name that somebody asked for, the VM has it.
+    fn has_the_name_asked_for(&self, before: &Intents, name: &Name) -> bool {
+        let old = before.vm(name);
+        let now = old.and_then(|old| Some((old, self.intents.vms.get(&old.uid)?)));
+        now.is_some_and(|(old, now)| old.renaming.as_ref() == Some(now.name()))
     }
 
     /// Each name that is new: the VM that was renamed to it, one that the host

@@ -203,7 +203,7 @@ impl World {
         for other in trash.iter().filter(of_name) {
             self.wanted.remove(&other.id);
         }
-        if self.random.one_in(8) {
+        if self.random.one_in(4) {
             return self.count("undelete taken back");
         }
         self.count("undelete");
