@@ -48,10 +48,26 @@ impl World {
                 File::Absent => {
                     let held = self.vanished.held.contains_key(&key);
                     let goes = vm.filter(|vm| !held && !self.has_new_name(vm));
-                    assert!(goes.is_none(), "{name} should have gone");
+                    assert!(
+                        goes.is_none(),
+                        "{name} should have gone: {:?} of {:?}, {:?}",
+                        goes.map(|vm| (vm.uid, &vm.renaming, &vm.deletion)),
+                        self.files,
+                        self.admission.rejected,
+                    );
                 }
                 File::Good { vcpus, .. } => {
-                    let vm = vm.unwrap_or_else(|| panic!("{name} should be there"));
+                    let vm = vm.unwrap_or_else(|| {
+                        let names = self.intents.vms.values();
+                        let names: Vec<_> = names
+                            .map(|vm| (vm.name(), vm.uid, &vm.renaming, &vm.deletion))
+                            .collect();
+                        let rejected = &self.admission.rejected;
+                        panic!(
+                            "{name} should be there, not {names:?} of {:?}, {rejected:?}",
+                            self.files
+                        )
+                    });
                     let rejected = self.admission.rejected.get(&key);
                     assert!(rejected.is_none(), "{rejected:?}");
                     assert_eq!(vm.spec.vcpus, *vcpus, "{name}");

@@ -31,7 +31,8 @@ impl File {
     pub(crate) fn renamed(&self, from: &str, to: &str) -> Self {
         let mut file = self.clone();
         if let Self::Good { text, .. } = &mut file {
-            *text = text.replace(&format!("{{name: {from}}}"), &format!("{{name: {to}}}"));
+            // As it was written, or as the trash gave it back.
+            *text = text.replace(&format!("name: {from}"), &format!("name: {to}"));
         }
         file
     }
