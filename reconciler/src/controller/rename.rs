@@ -31,7 +31,7 @@ impl<H: Host> Controller<H> {
                 "choose another name",
             ));
         }
-        self.refuse_taken(&to).await?;
+        self.refuse_taken(&to, Some(vm.uid)).await?;
         self.refuse_declared(Kind::VirtualMachine, &to).await?;
         let asked = event(
             Kind::VirtualMachine,

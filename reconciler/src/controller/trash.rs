@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banger_core::api::{Kind, Name};
+use banger_core::intent::VmIntent;
 use banger_core::inventory;
 use banger_core::seam::{Host, StepError};
 use banger_core::trash::{self, Shelf, Trashed};
+use banger_protocol::VmUid;
 
 use super::ask::{Answer, Refusal, event};
 use super::board::chain_of;
@@ -191,7 +193,7 @@ impl<H: Host> Controller<H> {
             ));
         };
         let name = vm.name();
-        self.refuse_taken(name).await?;
+        self.refuse_taken(name, None).await?;
         let others: BTreeSet<&String> = entries
             .iter()
             .filter(|other| other.id != *id && other.name() == Some(name))
@@ -245,8 +247,22 @@ impl<H: Host> Controller<H> {
 
     /// Refuses where a VM of this name is there, or on its way out, or where
     /// the host holds one that a document of the name would take over.
-    pub(super) async fn refuse_taken(&mut self, name: &Name) -> Result<(), Refusal> {
+    pub(super) async fn refuse_taken(
+        &mut self,
+        name: &Name,
+        asking: Option<VmUid>,
+    ) -> Result<(), Refusal> {
         let state = self.ledger.state().await;
+        let mut others = state.intents.vms.values();
+        // Of two that are to have a name, its document would choose one.
+        let other = |vm: &&VmIntent| vm.renaming.as_ref() == Some(name) && Some(vm.uid) != asking;
+        if let Some(other) = others.find(other) {
+            let other = other.name();
+            return Err(Refusal::conflict(
+                format!("vm `{other}` is to be called `{name}`"),
+                "choose another name, or have its document say so first",
+            ));
+        }
         let there = format!("there is a vm `{name}` already");
         if let Some(vm) = state.intents.vm(name) {
             let remedy = match vm.deletion {

@@ -87,7 +87,7 @@ impl World {
         let adoption = adoption(&self.intents, &observed).unwrap();
         assert!(adoption.left.is_empty(), "{adoption:?}");
         self.check_records(&observed);
-        self.model.check_renamed(&self.files);
+        self.model.check_renamed(&self.files, &self.intents);
         self.model.check_disks(&self.intents, &self.host);
         assert_eq!(self.settle(), 0, "a settled host has nothing left to do");
         if self.random.one_in(2) {

@@ -92,10 +92,15 @@ impl Model {
     }
 
     /// All is well: what is accepted is renamed.
-    pub(crate) fn check_renamed(&self, files: &BTreeMap<String, File>) {
-        let mut names = self.renames.keys();
-        let left = names.find(|to| matches!(files[*to], File::Good { .. }));
-        assert_eq!(left, None, "it is accepted, and is no VM's");
+    pub(crate) fn check_renamed(&self, files: &BTreeMap<String, File>, now: &Intents) {
+        let mut renames = self.renames.iter();
+        let left = renames.find(|(to, _)| matches!(files[*to], File::Good { .. }));
+        let names = now.vms.values().map(|vm| (vm.uid, vm.name(), &vm.renaming));
+        let names: Vec<_> = names.collect();
+        assert_eq!(
+            left, None,
+            "it is accepted, and is no VM's: {names:?} {files:?}"
+        );
     }
 }
 

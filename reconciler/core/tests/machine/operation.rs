@@ -211,10 +211,12 @@ impl World {
         self.files.insert(name.to_owned(), File::of_trash(vm));
     }
 
-    /// By a VM, or by one that only the host knows.
+    /// By a VM, by one that is to be called so, or by one that only the host knows.
     fn is_taken(&self, name: &str) -> bool {
         let name: Name = name.parse().unwrap();
-        self.intents.vm(&name).is_some() || self.known_orphans().named(&name).is_some()
+        let mut vms = self.intents.vms.values();
+        vms.any(|vm| *vm.name() == name || vm.renaming.as_ref() == Some(&name))
+            || self.known_orphans().named(&name).is_some()
     }
 
     /// `banger delete`, which refuses while a document may declare the object.

@@ -310,6 +310,27 @@ async fn a_vm_is_renamed_while_it_is_restarted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_vms_are_not_to_have_one_name() {
+    let (daemon, _) = with_web().await;
+    daemon.write("db.yaml", &vm("db", "")).await;
+    daemon.ready("db").await;
+    let rename = |from: &str| daemon.handle.rename(name(from), name("shop"));
+    rename("web").await.unwrap();
+    rename("web").await.unwrap();
+    let refused = rename("db").await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict);
+    assert!(refused.message.contains("`web` is to be called `shop`"));
+    // The word is kept, and goes when it is taken back.
+    let daemon = daemon.restart().await;
+    let taken = daemon.handle.rename(name("db"), name("shop")).await;
+    assert_eq!(taken.unwrap_err().code, Code::Conflict);
+    let back = daemon.handle.rename(name("web"), name("web"));
+    back.await.unwrap();
+    let free = daemon.handle.rename(name("db"), name("shop"));
+    free.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rename_that_was_taken_back_is_no_rename() {
     let (daemon, before) = with_web().await;
     let rename = |to: &str| daemon.handle.rename(name("web"), name(to));
