@@ -26,9 +26,9 @@ smoke: ## the end-to-end scenarios alone
 chaos: ## edits, kills and a power cut, from a seed: make chaos SEED=…
 	cargo run -q --bin chaos -- $(if $(SEED),--seed $(SEED))
 
-soak: ## an hour or two of it: 100 kills and 10 power cuts, on ten hosts, two at once
+soak: ## an hour or two of it: 100 kills and 10 power cuts, on ten hosts
 	BANGER_SOAK_STEPS=1000000 cargo test -q --workspace --test machine
-	cargo run -q --bin chaos -- --kills 100 --cuts 10 --hosts 10 --jobs 2 $(if $(SEED),--seed $(SEED))
+	cargo run -q --bin chaos -- --kills 100 --cuts 10 --hosts 10 $(if $(SEED),--seed $(SEED))
 
 fuzz: ## the helper's frames for ten minutes: make fuzz SECONDS=…
 	FUZZ_FOUND=$(BUILT)/fuzz/found helper/fuzz/run frame -max_total_time=$(or $(SECONDS),600)
