@@ -24,9 +24,9 @@ const REST: Duration = Duration::from_secs(400);
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure {
-    /// Rounds with a kill.
+    /// Kills, up to four a round.
     pub kills: u32,
-    /// Rounds with a power cut, spread among them.
+    /// Power cuts, spread among them; each ends its round.
     pub cuts: u32,
     /// What the sequence follows from.
     pub seed: u64,

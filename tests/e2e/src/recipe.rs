@@ -124,8 +124,8 @@ mod tests {
     /// only the tests ask of it, and `systemd`, which `systemd-sysv` brings.
     const BESIDE: [&str; 4] = ["systemd", "dropbear-bin", "iputils-ping", "curl"];
 
-    /// The README's image is the one that scenarios boot, so that they prove its
-    /// lines: beside them `setup.sh` takes away what costs time.
+    /// The README's image has the packages of the one that scenarios boot; that
+    /// one's `setup.sh` takes away what costs time. The lines themselves aren't run.
     #[test]
     fn the_guest_is_made_as_the_readme_says() {
         let readme = include_str!("../../../README.md");

@@ -9,10 +9,10 @@ use clap::Parser;
 /// Edits, kills and power cuts, drawn from a seed.
 #[derive(Parser)]
 struct Arguments {
-    /// Rounds with a kill.
+    /// Kills, up to four a round.
     #[arg(long, default_value_t = 10)]
     kills: u32,
-    /// Rounds with a power cut.
+    /// Power cuts; each ends its round.
     #[arg(long, default_value_t = 1)]
     cuts: u32,
     /// Fresh hosts, one after the other, that the rounds are spread over. A host
