@@ -11,8 +11,10 @@ chmod 0755 "$root"/usr/local/lib/banger-e2e/* "$root/srv/internet/cgi-bin/source
 echo test-host > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 test-host\n::1 localhost\n' > "$root/etc/hosts"
 printf '/dev/vda / ext4 rw 0 0\n' > "$root/etc/fstab"
-printf '/dev/vdb /images ext4 ro,nofail,x-systemd.device-timeout=60s 0 0\n' >> "$root/etc/fstab"
-printf '/dev/vdc /payload ext4 ro,nofail,x-systemd.device-timeout=15s 0 0\n' >> "$root/etc/fstab"
+# Both disks are always there: the host is up when they are mounted, and a slow
+# machine may need minutes to find them.
+printf '/dev/vdb /images ext4 ro,x-systemd.device-timeout=300s 0 0\n' >> "$root/etc/fstab"
+printf '/dev/vdc /payload ext4 ro,x-systemd.device-timeout=300s 0 0\n' >> "$root/etc/fstab"
 mkdir -p "$root/images" "$root/payload"
 
 chroot "$root" useradd --create-home --uid 1000 --shell /bin/bash owner
