@@ -20,7 +20,7 @@ use crate::Failure;
 use crate::failure::blocking;
 use crate::manifest::{self, Standing};
 use crate::op::inventory::Readings;
-use crate::op::nat::References;
+use crate::op::nat::{Last, References};
 use crate::op::pool::Pool;
 use crate::systemd::Systemd;
 
@@ -41,6 +41,8 @@ pub struct Host {
     pub nat: tokio::sync::Mutex<()>,
     /// What nft lists where the tables are as they should be.
     pub references: References,
+    /// What nft listed last.
+    pub nft: Last,
     /// The taps that are kept warm.
     pub pool: Pool,
     /// Inventories that are asked for together are one.
@@ -61,6 +63,7 @@ impl Host {
             bridge: tokio::sync::Mutex::default(),
             nat: tokio::sync::Mutex::default(),
             references: References::default(),
+            nft: Last::default(),
             pool: Pool::default(),
             readings: Readings::default(),
             verified: AtomicBool::new(false),

@@ -16,11 +16,14 @@
 //!
 //! Guarantees: both tables change in one transaction; they are read back
 //! afterwards; what [`read`] answers stands in both of them, each rule and each
-//! element as it is written ([`reference`]).
+//! element as it is written ([`reference`]). What was read is kept for as long as
+//! nobody changes anything in the kernel's nftables ([`generation`]): listing the
+//! seats takes a hundred times as long as to ask for that.
 
 mod chain;
 mod elements;
 mod family;
+mod generation;
 mod legacy;
 mod listing;
 mod obstacles;
@@ -28,8 +31,11 @@ mod reference;
 mod routed;
 mod seats;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use banger_protocol::{Handle, Install, NetworkPolicy, Obstacle};
 
+use self::generation::Generation;
 pub use self::legacy::tables as legacy_tables;
 use self::listing::Listing;
 pub use self::reference::References;
@@ -54,12 +60,12 @@ pub async fn ensure(host: &Host, policy: &NetworkPolicy) -> Done {
     }
     let _turn = host.nat.lock().await;
     let install = &host.install;
-    let now = Tables::read(host, &Listing::ruleset().await?).await?;
+    let now = Seen::now(host).await?;
     let mut changed = false;
-    if now.policy().as_ref() != Some(policy) {
-        replace(install, policy, &now.bridge).await?;
-        let then = Tables::read(host, &Listing::ruleset().await?).await?;
-        if then.policy().as_ref() != Some(policy) {
+    if now.tables.policy().as_ref() != Some(policy) {
+        replace(install, policy, &now.tables.bridge).await?;
+        let then = Seen::now(host).await?;
+        if then.tables.policy().as_ref() != Some(policy) {
             return Err(Failure::later(
                 "read back",
                 "nft took the rules, but the tables say something else: \
@@ -111,8 +117,8 @@ pub struct Reading {
 /// Reads it. Takes no lock that a change waits for: each listing is of one moment,
 /// and two that don't fit together read as no policy.
 pub async fn read(host: &Host) -> Result<Reading, Failure> {
-    let ruleset = Listing::ruleset().await?;
-    let policy = Tables::read(host, &ruleset).await?.policy();
+    let seen = Seen::now(host).await?;
+    let policy = seen.tables.policy();
     let mut forwards = true;
     if let Some(policy) = policy.as_ref().filter(|it| !it.guests.is_empty()) {
         forwards = forwarding()? && (!policy.ipv6 || ipv6::forwarding()?);
@@ -120,10 +126,51 @@ pub async fn read(host: &Host) -> Result<Reading, Failure> {
     Ok(Reading {
         // Without forwarding the rules are of no use: to be repaired likewise.
         policy: policy.filter(|_| forwards),
-        obstacles: obstacles::find(&ruleset, &host.install),
+        obstacles: seen.obstacles.clone(),
     })
 }
 
+/// What was read last, and of which generation it is.
+#[derive(Debug, Default)]
+pub struct Last(Mutex<Option<(Generation, Arc<Seen>)>>);
+
+/// What the kernel's nftables are at one moment.
+#[derive(Debug)]
+struct Seen {
+    tables: Tables,
+    obstacles: Vec<Obstacle>,
+}
+
+impl Seen {
+    /// From the kernel, or from the last time where nothing has changed since.
+    async fn now(host: &Host) -> Result<Arc<Self>, Failure> {
+        let before = Generation::now()?;
+        if let Some((generation, seen)) = &*host.nft.lock()
+            && *generation == before
+        {
+            return Ok(seen.clone());
+        }
+        let ruleset = Listing::ruleset().await?;
+        let seen = Arc::new(Self {
+            tables: Tables::read(host, &ruleset).await?,
+            obstacles: obstacles::find(&ruleset, &host.install),
+        });
+        // Whoever changed something meanwhile, be it a reference of ours: what was
+        // listed may be of either generation.
+        if Generation::now()? == before {
+            *host.nft.lock() = Some((before, seen.clone()));
+        }
+        Ok(seen)
+    }
+}
+
+impl Last {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Generation, Arc<Seen>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
 struct Tables {
     routed: Option<NetworkPolicy>,
     bridge: Found,

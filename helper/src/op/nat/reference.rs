@@ -6,7 +6,7 @@
 //! is listed and removed again. Where two listings say the same, the kernel
 //! holds the same.
 //!
-//! Guarantees: nothing is kept of what stands, so that a change in the midst of
+//! Guarantees: nothing is kept here of what stands, so that a change in the midst of
 //! ours isn't taken for ours; a part is written only if it isn't known yet or
 //! differs, as all do once nft was updated. What doesn't count: handles, and the
 //! order of a set's elements.
