@@ -9,6 +9,9 @@ use crate::{Options, Output, Stages, TestHost, User, decoys, shell::quote};
 /// A guest under software emulation boots in 10 to 40 s; a busy machine doubles that.
 const READY: Duration = Duration::from_secs(240);
 
+/// What is awaited within this is asked for more often.
+const SHORT: Duration = Duration::from_secs(20);
+
 /// The image whose guests are ready soonest, and the whole Debian, both as the
 /// disposable host holds them below `/images`.
 pub(crate) const QUICK: &str = "quick";
@@ -295,9 +298,12 @@ impl Lab {
     /// It doesn't in time.
     pub fn until(&self, what: &str, line: &str, limit: Duration) -> Result<()> {
         let seconds = limit.as_secs();
+        // Asking costs what is waited for: under software emulation half a second
+        // of one processor each time.
+        let pause = if limit > SHORT { 2.0 } else { 0.5 };
         let script = format!(
-            "for _ in $(seq {}); do if {line}; then exit 0; fi; sleep 0.5; done; exit 1",
-            seconds * 2
+            "for _ in $(seq {:.0}); do if {line}; then exit 0; fi; sleep {pause}; done; exit 1",
+            limit.as_secs_f64() / pause
         );
         let output = self.host.exec_within(User::Root, &script, limit * 3)?;
         if output.status != 0 {

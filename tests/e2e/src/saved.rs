@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// What makes a lab, but for the payload and the host itself.
-const RECIPE: [&str; 3] = [
+const RECIPE: [&str; 4] = [
+    include_str!("qemu.rs"),
     include_str!("saved.rs"),
     include_str!("lab.rs"),
     include_str!("decoys.rs"),
