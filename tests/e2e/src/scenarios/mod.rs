@@ -45,23 +45,24 @@ pub struct Scenario {
     pub run: fn(&mut Lab) -> Result<()>,
 }
 
-/// All of them, in an order that makes few guests boot.
+/// All of them: the long ones first, so that the hosts end together, and the short
+/// ones, of which many show much the same, last.
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_dropped_file_becomes_a_vm",
         run: first_vm::dropped_file,
     },
     Scenario {
-        name: "files_of_the_owner_come_and_others_stay",
-        run: files::given,
+        name: "a_restart_of_the_services_keeps_every_vm",
+        run: system::restart,
     },
     Scenario {
-        name: "the_foreign_account_gets_nothing",
-        run: access::foreign_account,
+        name: "after_a_power_cut_everything_is_back",
+        run: system::reboot,
     },
     Scenario {
-        name: "the_sandboxes_refuse_what_is_forbidden",
-        run: hardening::sandboxes,
+        name: "the_real_kernel_conforms",
+        run: conformance::real_kernel,
     },
     Scenario {
         name: "a_compromised_owner_gets_nothing_beyond_the_bound",
@@ -70,6 +71,38 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_hostile_jail_leads_root_nowhere",
         run: jail::hostile,
+    },
+    Scenario {
+        name: "the_sandboxes_refuse_what_is_forbidden",
+        run: hardening::sandboxes,
+    },
+    Scenario {
+        name: "the_foreign_account_gets_nothing",
+        run: access::foreign_account,
+    },
+    Scenario {
+        name: "what_went_comes_back_and_a_vm_changes_its_name",
+        run: second_thoughts::trash_and_names,
+    },
+    Scenario {
+        name: "with_the_database_lost_vms_run_on_until_they_are_named",
+        run: doctor::lost_database,
+    },
+    Scenario {
+        name: "uninstall_leaves_nothing_but_disks",
+        run: system::uninstall,
+    },
+    Scenario {
+        name: "the_debian_package_comes_and_goes",
+        run: debian::package,
+    },
+    Scenario {
+        name: "an_image_of_ones_own_parts_boots_and_is_immutable",
+        run: own_parts::immutable,
+    },
+    Scenario {
+        name: "files_of_the_owner_come_and_others_stay",
+        run: files::given,
     },
     Scenario {
         name: "bad_specs_harm_no_running_vm",
@@ -144,6 +177,26 @@ pub const ALL: &[Scenario] = &[
         run: ipv6::guests,
     },
     Scenario {
+        name: "a_program_that_was_replaced_starts_no_vm",
+        run: system::replaced_program,
+    },
+    Scenario {
+        name: "a_deleted_disk_leaves_no_loop_and_no_busy_dm",
+        run: leftovers::deleted_disk,
+    },
+    Scenario {
+        name: "a_deleted_file_leaves_nothing",
+        run: deletion::file,
+    },
+    Scenario {
+        name: "an_image_that_nothing_needs_is_collected",
+        run: images::unneeded,
+    },
+    Scenario {
+        name: "every_example_becomes_ready",
+        run: examples::all,
+    },
+    Scenario {
         name: "vims_rename_save_keeps_the_vm",
         run: editing::vim,
     },
@@ -186,57 +239,5 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "a_renamed_file_changes_nothing",
         run: editing::renamed_file,
-    },
-    Scenario {
-        name: "every_example_becomes_ready",
-        run: examples::all,
-    },
-    Scenario {
-        name: "a_restart_of_the_services_keeps_every_vm",
-        run: system::restart,
-    },
-    Scenario {
-        name: "a_program_that_was_replaced_starts_no_vm",
-        run: system::replaced_program,
-    },
-    Scenario {
-        name: "after_a_power_cut_everything_is_back",
-        run: system::reboot,
-    },
-    Scenario {
-        name: "a_deleted_disk_leaves_no_loop_and_no_busy_dm",
-        run: leftovers::deleted_disk,
-    },
-    Scenario {
-        name: "the_real_kernel_conforms",
-        run: conformance::real_kernel,
-    },
-    Scenario {
-        name: "a_deleted_file_leaves_nothing",
-        run: deletion::file,
-    },
-    Scenario {
-        name: "what_went_comes_back_and_a_vm_changes_its_name",
-        run: second_thoughts::trash_and_names,
-    },
-    Scenario {
-        name: "an_image_that_nothing_needs_is_collected",
-        run: images::unneeded,
-    },
-    Scenario {
-        name: "an_image_of_ones_own_parts_boots_and_is_immutable",
-        run: own_parts::immutable,
-    },
-    Scenario {
-        name: "with_the_database_lost_vms_run_on_until_they_are_named",
-        run: doctor::lost_database,
-    },
-    Scenario {
-        name: "uninstall_leaves_nothing_but_disks",
-        run: system::uninstall,
-    },
-    Scenario {
-        name: "the_debian_package_comes_and_goes",
-        run: debian::package,
     },
 ];
