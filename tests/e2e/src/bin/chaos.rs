@@ -30,8 +30,6 @@ fn main() -> Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let payload = payload::build(Stages::default())?;
     let saved = SavedLab::of(payload.path())?;
-    // Runs of other seeds may go on beside this one.
-    let name = format!("chaos-{seed}");
     let (mut passed, mut failed) = (0, 0);
     for host in 0..arguments.hosts {
         let measure = chaos::Measure {
@@ -45,7 +43,7 @@ fn main() -> Result<ExitCode> {
         let (result, _) = attempt(
             &measure.to_string(),
             None,
-            &|| saved.resume(&name, chaos::options()),
+            &|| saved.resume("chaos", chaos::options()),
             &|lab| chaos::run(lab, measure, &say),
         )?;
         let seconds = start.elapsed().as_secs_f64();
