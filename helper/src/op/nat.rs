@@ -17,8 +17,8 @@
 //! Guarantees: both tables change in one transaction; they are read back
 //! afterwards; what [`read`] answers stands in both of them, each rule and each
 //! element as it is written ([`reference`]). What was read is kept for as long as
-//! nobody changes anything in the kernel's nftables ([`generation`]): listing the
-//! seats takes a hundred times as long as to ask for that.
+//! nobody changes anything in the kernel's nftables ([`generation`]): the seats are
+//! thousands of elements, to be listed and compared.
 
 mod chain;
 mod elements;
@@ -31,7 +31,7 @@ mod reference;
 mod routed;
 mod seats;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_protocol::{Handle, Install, NetworkPolicy, Obstacle};
 
@@ -165,7 +165,7 @@ impl Seen {
 }
 
 impl Last {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Generation, Arc<Seen>)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<(Generation, Arc<Seen>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

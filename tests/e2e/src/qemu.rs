@@ -63,8 +63,8 @@ impl Accel {
         match self {
             Self::Kvm => "",
             // QEMU translates code for each address that it runs at: with random ones
-            // each process is translated anew, and starting a program takes five times
-            // as long.
+            // each process is translated anew, and starting a program takes several
+            // times as long.
             Self::Tcg => "norandmaps ",
         }
     }
