@@ -34,7 +34,8 @@ pub struct Inventory {
     pub loops: Probe<Vec<Loop>>,
     /// dm devices with our UUID.
     pub dms: Probe<Vec<Dm>>,
-    /// Whether the bridge stands with its address, up.
+    /// Whether the bridge stands with its address, up, and the tap of every VM
+    /// on it.
     pub bridge: Probe<bool>,
     /// The guests in the NAT table; `None` where there is no table.
     pub nat: Probe<Option<BTreeSet<Slot>>>,

@@ -26,7 +26,8 @@ pub enum Request {
     },
     /// Everything of ours that the kernel and systemd hold, and what looks like it. Reads only.
     Inventory {},
-    /// The bridge with its gateway address, from the install metadata.
+    /// The bridge with its gateway address, from the install metadata, and on it
+    /// the taps of VMs that were on one before.
     EnsureBridge {
         /// Whether it has the gateway's address of the IPv6 prefix, too, or
         /// none of that. From minor version 3 on.

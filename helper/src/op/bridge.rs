@@ -4,7 +4,8 @@
 //!
 //! `absent -> made, aliased, addressed, up -> unchanged`. Never removed by the
 //! helper; a bridge of that name without our alias is refused. Its IPv6 address
-//! comes and goes as it is asked for.
+//! comes and goes as it is asked for. It stands only with the taps of all VMs on
+//! it: what was cut short before the last one is told from what was finished.
 
 use std::fmt::Display;
 
@@ -17,6 +18,7 @@ use nix::errno::Errno;
 use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec};
 
 use crate::netlink::{Address, Link, Netlink};
+use crate::op::tap;
 use crate::{Done, Failure, Host, Outcome, ipv6};
 
 /// The alias that marks bridge and dummy as banger's.
@@ -24,7 +26,8 @@ pub const ALIAS: &str = "banger";
 /// The dummy port. No tap has this name: those end in a number.
 pub const CARRIER: &str = "bgr-carrier";
 
-/// Makes what is missing of the bridge, with IPv6 or without.
+/// Makes what is missing of the bridge, with IPv6 or without, and attaches the
+/// taps of VMs that a former bridge has left behind.
 pub async fn ensure(host: &Host, with_ipv6: bool) -> Done {
     if with_ipv6 && !ipv6::on()? {
         return Err(Failure::refused("IPv6", "the host has none"));
@@ -63,8 +66,9 @@ pub async fn ensure(host: &Host, with_ipv6: bool) -> Done {
         netlink.set(CARRIER, join).await?;
         changed = true;
     }
-    // Last: a bridge that goes down loses it.
+    // After all that could take it down: then it would lose it.
     changed |= second_address(&netlink, install, &bridge, &addresses, with_ipv6).await?;
+    changed |= tap::attach_stray(host, &netlink, &bridge).await?;
     Ok(Outcome::new(changed, Handle::None))
 }
 
@@ -78,8 +82,10 @@ pub async fn stands(host: &Host, netlink: &Netlink, links: &[Link]) -> Result<bo
         .iter()
         .any(|link| link.name == CARRIER && link.up && link.controller == Some(bridge.index));
     let ours = bridge.alias.as_deref() == Some(ALIAS);
+    let whole = !links.iter().any(|link| tap::is_stray(link, bridge.index));
     let address = own_address(install, bridge.index);
-    Ok(bridge.up && carrier && ours && netlink.addresses().await?.contains(&address))
+    let stands = bridge.up && carrier && ours && whole;
+    Ok(stands && netlink.addresses().await?.contains(&address))
 }
 
 /// How far IPv6 goes. Reads only.

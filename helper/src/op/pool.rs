@@ -211,7 +211,8 @@ async fn look(host: &Host, netlink: &Netlink) -> Result<(Vec<Link>, Option<Link>
     Ok((links, bridge))
 }
 
-fn hold<'a>(host: &'a Host, link: &Link) -> Result<stock::Held<'a>, Failure> {
+/// Keeps others from working on a tap; an error while somebody does.
+pub fn hold<'a>(host: &'a Host, link: &Link) -> Result<stock::Held<'a>, Failure> {
     let busy = || Failure::later("pool", format!("{} is being worked on", link.name));
     host.pool.stock.hold(link.index).ok_or_else(busy)
 }

@@ -95,6 +95,38 @@ pub async fn remove(host: &Host, uid: VmUid, slot: Slot) -> Done {
     Ok(Outcome::new(changed, Handle::None))
 }
 
+/// Whether it is a VM's tap that is on no bridge, because its own was removed
+/// under it, or that is down. Another bridge's port is another installation's.
+pub fn is_stray(link: &Link, bridge: u32) -> bool {
+    let elsewhere = link.controller.is_some_and(|other| other != bridge);
+    let attached = link.up && link.controller == Some(bridge);
+    let vms = owner(link).is_some() && Slot::of_tap(&link.name).is_some();
+    vms && !elsewhere && !attached
+}
+
+/// Puts every VM's stray tap back on the bridge. Answers whether there was one.
+pub async fn attach_stray(host: &Host, netlink: &Netlink, bridge: &Link) -> Result<bool, Failure> {
+    let links = netlink.links().await?;
+    let mut changed = false;
+    for link in links.iter().filter(|link| is_stray(link, bridge.index)) {
+        // Held, it is on its way into the pool; unheld, it is what it is now.
+        let Ok(_held) = pool::hold(host, link) else {
+            continue;
+        };
+        let now = netlink.link_at(link.index).await?;
+        let Some(link) = now.filter(|now| is_stray(now, bridge.index)) else {
+            continue;
+        };
+        let join = LinkUnspec::new_with_index(link.index)
+            .controller(bridge.index)
+            .up()
+            .build();
+        netlink.set(&link.name, join).await?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
 /// The VM in a tap's alias.
 fn owner(link: &Link) -> Option<VmUid> {
     if link.kind != Some(InfoKind::Tun) {

@@ -1,8 +1,9 @@
 //! The bridge.
 
+use banger_protocol::inventory::Probe;
 use banger_protocol::{Request, Retry};
 
-use crate::bench::{ip_link, native, run};
+use crate::bench::{ip_link, native, run, slot};
 
 const NEEDS: [&str; 2] = ["/sbin/ip", "/sys/module/bridge"];
 
@@ -46,5 +47,46 @@ fn a_subnet_that_is_in_use_is_refused() {
         run("ip", &["addr", "add", "10.213.0.77/24", "dev", "eth9"]);
         let error = bench.error(&Request::EnsureBridge { ipv6: false }, &[]);
         assert_eq!(error.step, "subnet");
+    });
+}
+
+/// Also where the helper died before the last of them: without all taps on it,
+/// the bridge doesn't stand.
+#[test]
+fn a_bridge_that_is_made_anew_takes_the_taps_of_all_vms() {
+    let name = "a_bridge_that_is_made_anew_takes_the_taps_of_all_vms";
+    let needs = [NEEDS[0], NEEDS[1], "/dev/net/tun"];
+    native(name, &needs, |bench| {
+        let ensure = Request::EnsureBridge { ipv6: false };
+        bench.changed(&ensure, &[]);
+        for n in [1, 2, 3] {
+            let (uid, slot) = (bench.uid(), slot(n));
+            bench.changed(&Request::EnsureTap { uid, slot }, &[]);
+        }
+        // Another installation's.
+        run("ip", &["link", "add", "br-other", "type", "bridge"]);
+        run("ip", &["link", "set", "bgr3", "master", "br-other"]);
+        assert_eq!(bench.inventory().bridge, Probe::Known(true));
+
+        run("ip", &["link", "del", "br-test"]);
+        assert_eq!(bench.inventory().bridge, Probe::Known(false));
+        bench.changed(&ensure, &[]);
+        for tap in ["bgr1", "bgr2"] {
+            assert_eq!(ip_link(tap)["master"], "br-test");
+        }
+        assert_eq!(bench.inventory().bridge, Probe::Known(true));
+        bench.unchanged(&ensure, &[]);
+
+        for cut_off in [["nomaster"].as_slice(), &["down"]] {
+            run(
+                "ip",
+                &[["link", "set", "bgr2"].as_slice(), cut_off].concat(),
+            );
+            assert_eq!(bench.inventory().bridge, Probe::Known(false));
+            bench.changed(&ensure, &[]);
+            assert_eq!(ip_link("bgr2")["master"], "br-test");
+            assert_eq!(bench.inventory().bridge, Probe::Known(true));
+        }
+        assert_eq!(ip_link("bgr3")["master"], "br-other");
     });
 }

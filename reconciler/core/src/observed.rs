@@ -267,7 +267,7 @@ pub struct Observed {
     /// What a VM that isn't in `vms` looks like: absent, or unknown where a
     /// probe failed as a whole.
     pub elsewhere: ObservedVm,
-    /// The bridge.
+    /// The bridge, with every VM's tap on it.
     pub bridge: Presence<()>,
     /// How far IPv6 goes; absent: the helper is older than that.
     pub ipv6: Presence<Ipv6>,

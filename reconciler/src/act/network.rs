@@ -10,18 +10,10 @@ use banger_protocol::{
 use super::shared::Shared;
 
 impl Shared {
-    /// The bridge, with IPv6 or without; taps that a former bridge has left behind are attached again.
     pub(super) async fn ensure_bridge(&self, ipv6: bool) -> Result<(), StepError> {
         self.helper
             .ensure(Request::EnsureBridge { ipv6 }, Vec::new())
             .await?;
-        for tap in self.taps().await? {
-            if let (Some(uid), Some(slot), false) = (tap.uid, Slot::of_tap(&tap.name), tap.attached)
-            {
-                let request = Request::EnsureTap { uid, slot };
-                self.helper.ensure(request, Vec::new()).await?;
-            }
-        }
         Ok(())
     }
 

@@ -197,6 +197,10 @@ fn rebooted() -> Scenario {
     Scenario::up("reboot", vec![Do::Reboot])
 }
 
+fn bridge_lost() -> Scenario {
+    Scenario::up("bridge lost", vec![Do::LoseBridge, Do::Vm(WITH_A_KEY)])
+}
+
 macro_rules! proofs {
     ($($name:ident: $scenario:ident,)*) => {
         $(#[test]
@@ -225,6 +229,7 @@ proofs! {
     an_edited_image_and_gc: collect,
     a_vmm_is_killed: vmm_killed,
     the_host_is_rebooted: rebooted,
+    the_bridge_is_removed: bridge_lost,
     a_vm_is_renamed: rename,
     a_vm_is_undeleted: undelete,
 }

@@ -103,6 +103,20 @@ impl State {
         self.kept.leave();
     }
 
+    /// The bridge itself, with IPv6 or without.
+    fn make_bridge(&mut self, ipv6: bool) {
+        self.bridge = true;
+        self.ipv6 = match ipv6 {
+            true => Ipv6::Bridge,
+            false => Ipv6::Host,
+        };
+    }
+
+    /// The bridge is there, and every VM's tap on it.
+    fn bridge_stands(&self) -> bool {
+        self.bridge && !self.vms.values().any(FakeVm::is_cut_off)
+    }
+
     fn trash(&self) -> Vec<Trashed> {
         let entries = self.vms.values().flat_map(|vm| vm.trash.iter().cloned());
         let mut entries: Vec<_> = entries.collect();
@@ -207,6 +221,24 @@ impl FakeHost {
     pub fn flush_ruleset(&self) {
         self.state().nat = None;
         self.changed.notify_one();
+    }
+
+    /// Takes the bridge away, as somebody does who restarts the host's network:
+    /// taps stay, and are on no bridge.
+    pub fn lose_bridge(&self) {
+        let mut state = self.state();
+        (state.bridge, state.ipv6) = (false, Ipv6::Host);
+        state.pool.warm = 0;
+        state.vms.values_mut().for_each(|vm| vm.attached = false);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// VMs whose tap is not on the bridge.
+    pub fn cut_off(&self) -> Vec<VmUid> {
+        let state = self.state();
+        let cut_off = state.vms.iter().filter(|(_, vm)| vm.is_cut_off());
+        cut_off.map(|(uid, _)| *uid).collect()
     }
 
     /// What guests may reach, where there are tables.
@@ -522,11 +554,8 @@ impl FakeHost {
             |state| {
                 match step {
                     HostStep::EnsureBridge { ipv6 } => {
-                        state.ipv6 = match ipv6 {
-                            true => Ipv6::Bridge,
-                            false => Ipv6::Host,
-                        };
-                        state.bridge = true;
+                        state.make_bridge(*ipv6);
+                        state.vms.values_mut().for_each(|vm| vm.attached = true);
                     }
                     HostStep::EnsureNat { policy } => state.nat = Some(policy.clone()),
                     HostStep::EnsurePool { size, .. } => {
@@ -548,7 +577,11 @@ impl FakeHost {
                 }
                 Ok(())
             },
-            nothing,
+            |state| match step {
+                // The bridge itself, and the taps not yet on it.
+                HostStep::EnsureBridge { ipv6 } => state.make_bridge(*ipv6),
+                _ => nothing(state),
+            },
         )
     }
 
@@ -642,7 +675,7 @@ impl FakeHost {
                 .map(|(uid, vm)| (*uid, vm.observed(state.ipv6)))
                 .collect(),
             elsewhere: ObservedVm::absent(),
-            bridge: presence(state.bridge),
+            bridge: presence(state.bridge_stands()),
             ipv6: Presence::Present(state.ipv6),
             nat: state
                 .nat
@@ -766,7 +799,7 @@ impl FakeHost {
         }
         let mut holdings = state.extras.holdings(boot_id);
         if let Ok(inventory) = &mut holdings.inventory {
-            inventory.bridge = Probe::Known(state.bridge);
+            inventory.bridge = Probe::Known(state.bridge_stands());
             let guests = state.nat.as_ref().map(|policy| policy.guests.clone());
             inventory.nat = Probe::Known(guests);
             inventory.pool = Some(Probe::Known(pool));

@@ -37,6 +37,8 @@ pub(crate) struct FakeVm {
     pub(crate) exit: Option<Exit>,
     /// The slot that its tap is named after.
     pub(crate) tap: Option<Slot>,
+    /// The tap is on the bridge.
+    pub(crate) attached: bool,
     base: Option<(LoopNumber, ImageDigest)>,
     cow: Option<LoopNumber>,
     work: Option<LoopNumber>,
@@ -114,6 +116,11 @@ impl FakeVm {
             && self.work.is_none()
             && self.origin.is_none()
             && self.root.is_none()
+    }
+
+    /// It has a tap, and that is not on the bridge.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.tap.is_some() && !self.attached
     }
 
     /// The images that its root disks lie over, in their place and in the
@@ -238,6 +245,7 @@ impl FakeVm {
                     return Err(StepError::lasting(message, "nothing is done to it"));
                 }
                 (self.tap, self.last.tap) = (Some(slot), Some(slot));
+                self.attached = true;
             }
             Step::StartVmm { .. } => {
                 if self.root.is_none() || self.tap.is_none() {

@@ -39,6 +39,7 @@ impl World {
         let observed = self.host.do_observe();
         let leaks = self.host.leaks(&self.intents);
         assert!(leaks.is_empty(), "{leaks:#?}");
+        assert_eq!(self.host.cut_off(), [], "they have no network");
         assert!(self.host.decoys_untouched());
         for (name, file) in &self.files {
             let name: Name = name.parse().unwrap();

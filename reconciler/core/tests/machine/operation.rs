@@ -55,7 +55,7 @@ impl World {
             .values()
             .find(|vm| vm.name().as_str() == name);
         let uid = uid.map(|vm| vm.uid);
-        let what = self.random.below(33);
+        let what = self.random.below(34);
         self.happened.push_back(format!("{what} {name}"));
         if self.happened.len() > 40 {
             self.happened.pop_front();
@@ -152,6 +152,7 @@ impl World {
                 2 => self.lose_database(),
                 _ => {}
             },
+            32 => self.host.lose_bridge(),
             _ => self.calm(),
         }
         self.pass();

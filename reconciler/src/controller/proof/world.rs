@@ -76,6 +76,8 @@ pub(super) enum Do {
     Kill,
     /// The host is rebooted, and others get the numbers that VMs had.
     Reboot,
+    /// Somebody removes the bridge under the running VMs.
+    LoseBridge,
     /// Leaves so much of the disk, MiB.
     Free(u64),
     Settle,
@@ -312,6 +314,7 @@ impl World {
                 self.host.reboot();
                 self.replace().await;
             }
+            Do::LoseBridge => self.host.lose_bridge(),
             Do::Free(mib) => self.host.set_free(Quantity::from_mib(*mib)),
             Do::Settle => self.settle().await,
         }
@@ -395,6 +398,7 @@ impl World {
         let intents = self.intents().await;
         let leaks = self.host.leaks(&intents);
         assert!(leaks.is_empty(), "{leaks:#?}");
+        assert_eq!(self.host.cut_off(), [], "they have no network");
         assert!(self.host.decoys_untouched());
         if let Some(task) = self.task.take() {
             task.abort();

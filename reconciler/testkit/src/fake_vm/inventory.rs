@@ -31,7 +31,7 @@ impl FakeVm {
                 name: slot.tap(),
                 uid: Some(uid),
                 ifindex: 1,
-                attached: true,
+                attached: self.attached,
             });
         }
         let own = |device: LoopNumber| Backing {
