@@ -5,7 +5,8 @@
 //! lacked it; never while a file can't be made out; never more than half of a
 //! kind (and three at least) within [`WINDOW_MS`]. So a rename-save, a branch
 //! switched and switched back, a half-copied file, a renamed document with a typo
-//! or an unmounted directory deletes nothing.
+//! or an unmounted directory deletes nothing. What the mass guard goes by
+//! ([`Guard`]) outlives the daemon: a restart confirms nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -35,17 +36,24 @@ struct Missing {
     stable_ms: u64,
 }
 
-/// Remembers since when which documents have been missing. Lost at a restart,
-/// which only makes deletions wait anew.
+/// What the mass guard goes by. It is to be kept with the intents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// What it holds, and why. Once held, an object stays until its document is
+    /// back or somebody deletes it by name: waiting confirms nothing.
+    pub held: BTreeMap<(Kind, Name), String>,
+    /// When objects went because their documents had, within the window.
+    pub recent: VecDeque<(u64, Kind)>,
+}
+
+/// Remembers since when which documents have been missing. Lost at a restart
+/// but for the guard, which only makes deletions wait anew.
 #[derive(Clone, Debug, Default)]
 pub struct Vanish {
     missing: BTreeMap<Key, Missing>,
-    /// Once held by the mass guard, an object stays until its document is
-    /// back or somebody deletes it by name: waiting confirms nothing.
-    guarded: BTreeMap<Key, String>,
+    guard: Guard,
     /// A person confirmed that these are to go.
     confirmed: BTreeSet<Key>,
-    recent: VecDeque<(u64, Kind)>,
 }
 
 /// What one read led to.
@@ -62,17 +70,28 @@ pub struct Vanished {
 }
 
 impl Vanish {
+    /// What is to be kept.
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Goes by what was kept.
+    pub fn restore(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+
     /// Lets go of what the mass guard holds: the next step takes it for gone
     /// if its document is still missing. Answers whether it was held.
     pub fn confirm(&mut self, key: &(Kind, Name)) -> bool {
-        let held = self.guarded.remove(key).is_some();
+        let held = self.guard.held.remove(key).is_some();
         if held {
             self.confirmed.insert(key.clone());
         }
         held
     }
 
-    /// Takes one read into account. `now_ms` is any clock that doesn't go back.
+    /// Takes one read into account. `now_ms` is a clock that doesn't go back, and
+    /// that goes on where it stood after a restart: how long daemons have run.
     pub fn step(&mut self, reading: &Reading, before: &Intents, now_ms: u64) -> Vanished {
         let declared = declared(reading, before);
         let live = live(before);
@@ -87,10 +106,10 @@ impl Vanish {
             .into_iter()
             .partition::<BTreeSet<Key>, _>(|key| is_protected(before, key));
         self.missing.retain(|key, _| absent.contains(key));
-        self.guarded.retain(|key, _| absent.contains(key));
+        self.guard.held.retain(|key, _| absent.contains(key));
         self.confirmed.retain(|key| absent.contains(key));
         let (mut ripe, mut due) = (BTreeSet::new(), BTreeSet::new());
-        result.held.clone_from(&self.guarded);
+        result.held.clone_from(&self.guard.held);
         let why = format!(
             "its last good document carries the annotation {PREVENT_DELETION}: put the document \
              back; to delete it, take the annotation out of it first"
@@ -104,7 +123,7 @@ impl Vanish {
         };
         for key in absent
             .into_iter()
-            .filter(|key| !self.guarded.contains_key(key))
+            .filter(|key| !self.guard.held.contains_key(key))
         {
             let missing = self.missing.entry(key.clone()).or_insert(Missing {
                 since_ms: now_ms,
@@ -136,11 +155,12 @@ impl Vanish {
             }
         }
         while self
+            .guard
             .recent
             .front()
             .is_some_and(|(at, _)| now_ms.saturating_sub(*at) > WINDOW_MS)
         {
-            self.recent.pop_front();
+            self.guard.recent.pop_front();
         }
         // What was confirmed doesn't count against the rest.
         for key in std::mem::take(&mut self.confirmed) {
@@ -153,13 +173,13 @@ impl Vanish {
             }
         }
         for kind in [Kind::VirtualMachine, Kind::Image] {
-            self.guard(kind, &live, (&ripe, &due), now_ms, &mut result);
+            self.guard_kind(kind, &live, (&ripe, &due), now_ms, &mut result);
         }
-        result.guarded.extend(self.guarded.keys().cloned());
+        result.guarded.extend(self.guard.held.keys().cloned());
         result
     }
 
-    fn guard(
+    fn guard_kind(
         &mut self,
         kind: Kind,
         live: &BTreeSet<Key>,
@@ -168,7 +188,12 @@ impl Vanish {
         result: &mut Vanished,
     ) {
         let of_kind = |set: &BTreeSet<Key>| set.iter().filter(|key| key.0 == kind).count();
-        let earlier = self.recent.iter().filter(|(_, gone)| *gone == kind).count();
+        let earlier = self
+            .guard
+            .recent
+            .iter()
+            .filter(|(_, gone)| *gone == kind)
+            .count();
         let total = of_kind(live) + earlier;
         // Counted as soon as they are known to stay away, whenever they are due.
         let going = of_kind(ripe) + earlier;
@@ -180,14 +205,14 @@ impl Vanish {
                     key.0.short(),
                     key.1
                 );
-                self.guarded.insert(key.clone(), why.clone());
+                self.guard.held.insert(key.clone(), why.clone());
                 result.held.insert(key.clone(), why);
             }
             return;
         }
         for key in due.iter().filter(|key| key.0 == kind) {
             self.missing.remove(key);
-            self.recent.push_back((now_ms, kind));
+            self.guard.recent.push_back((now_ms, kind));
             result.gone.insert(key.clone());
         }
     }

@@ -10,7 +10,7 @@ use banger_core::api::{Kind, Name};
 use banger_core::orphans::Orphans;
 use banger_core::reading::Reading;
 use banger_core::seam::Host;
-use banger_core::vanish::Vanished;
+use banger_core::vanish::{Guard, Vanished};
 use banger_protocol::VmUid;
 use jiff::Timestamp;
 
@@ -91,8 +91,8 @@ impl<H: Host> Controller<H> {
     /// `None`: a VM went while the trash was looked into, and its disks may
     /// not have been seen there.
     async fn try_admit(&mut self, reading: &Reading) -> Result<Option<Vec<Admitted>>, StoreError> {
-        let now_ms = self.clock.now_ms();
         let ran_ms = self.ran_ms;
+        let uncounted_ms = self.uncounted_ms();
         let orphans = self.orphans().await;
         let forgotten = self.ledger.state().await.forgotten;
         let found = self.host.trash().await;
@@ -108,6 +108,7 @@ impl<H: Host> Controller<H> {
                 if state.forgotten != forgotten {
                     return (state.clone(), Vec::new(), None);
                 }
+                let now_ms = state.running_ms + uncounted_ms;
                 let mut vanished = vanish.step(reading, &state.intents, now_ms);
                 name_directories(&mut vanished, state);
                 let mut admission = admit_with_trash(
@@ -132,6 +133,7 @@ impl<H: Host> Controller<H> {
                     },
                     sources: Arc::new(admission.sources.clone()),
                     trash: trash::kept(&found, state, state.running_ms + ran_ms),
+                    guard: Arc::new(vanish.guard().clone()),
                     ..state.clone()
                 };
                 let latest = Latest {
@@ -140,7 +142,16 @@ impl<H: Host> Controller<H> {
                 };
                 (next, events, Some((latest, admitted)))
             })
-            .await?;
+            .await;
+        let decided = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                // It may have been written all the same.
+                let kept = self.ledger.state().await.guard;
+                self.vanish.restore(Guard::clone(&kept));
+                return Err(error);
+            }
+        };
         Ok(decided.map(|(latest, admitted)| {
             self.vanish = vanish;
             self.latest = latest;

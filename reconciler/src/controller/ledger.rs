@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use banger_core::api::{Condition, Kind, Name};
 use banger_core::intent::{ImageIntent, Intents, VmIntent};
+use banger_core::vanish::Guard;
 use banger_protocol::VmUid;
 use tokio::sync::{Mutex, broadcast};
 
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) running_ms: u64,
     /// What is known of entries of the trash.
     pub(super) trash: Arc<BTreeMap<String, Kept>>,
+    /// What the mass guard goes by.
+    pub(super) guard: Arc<Guard>,
     /// Grows whenever a row goes: what was seen of the trash before that may
     /// lack the disks of the VM that went.
     pub(super) forgotten: u64,
@@ -50,6 +53,7 @@ impl Ledger {
                 sources: Arc::new(loaded.sources.clone()),
                 running_ms: loaded.running_ms,
                 trash: Arc::new(loaded.trash.clone()),
+                guard: Arc::new(loaded.guard.clone()),
                 forgotten: 0,
             }),
             events: broadcast::channel(FOLLOWERS).0,
@@ -82,6 +86,8 @@ impl Ledger {
         batch.running_ms = counted.then_some(after.running_ms);
         let moved = after.trash != state.trash;
         batch.trash = moved.then(|| Arc::clone(&after.trash));
+        let guarded = after.guard != state.guard;
+        batch.guard = guarded.then(|| Arc::clone(&after.guard));
         self.commit_rows(&mut state, batch).await?;
         *state = after;
         Ok(answer)
@@ -217,10 +223,12 @@ impl Ledger {
         let written = self.commit(batch).await;
         if written.is_err()
             && let Ok((intents, sources)) = self.store.objects().await
+            && let Ok(guard) = self.store.guard().await
         {
             *state = State {
                 intents: Arc::new(intents),
                 sources: Arc::new(sources),
+                guard: Arc::new(guard),
                 // A row may have gone.
                 forgotten: state.forgotten + 1,
                 ..state.clone()

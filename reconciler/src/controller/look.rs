@@ -66,7 +66,7 @@ impl<H: Host> Controller<H> {
             orphans: self.known_orphans().cloned(),
             seen: self.seen.subscribe(),
             patience: self.patience(),
-            now_ms: self.clock.now_ms(),
+            uncounted_ms: self.uncounted_ms(),
             moment: self.moment(),
         };
         self.looks.spawn(async move {
@@ -147,7 +147,8 @@ struct Preview<H> {
     seen: watch::Receiver<Option<Arc<Observed>>>,
     /// How long it waits for the next look.
     patience: Duration,
-    now_ms: u64,
+    /// Running time that isn't in the ledger yet.
+    uncounted_ms: u64,
     moment: Clock,
 }
 
@@ -193,8 +194,9 @@ impl<H: Host> Preview<H> {
         orphans: Orphans,
     ) -> Admission {
         let mut vanish = self.vanish.clone();
-        vanish.step(reading, &state.intents, self.now_ms);
-        let vanished = vanish.step(reading, &state.intents, self.now_ms + SEVERAL_MS);
+        let now_ms = state.running_ms + self.uncounted_ms;
+        vanish.step(reading, &state.intents, now_ms);
+        let vanished = vanish.step(reading, &state.intents, now_ms + SEVERAL_MS);
         let mut admission = admit_with_trash(
             reading,
             &state.intents,

@@ -169,6 +169,8 @@ impl<H: Host> Controller<H> {
             heartbeat: heartbeat.clone(),
         };
         let sources = Sources::new(&settings.directories, &settings.home);
+        let mut vanish = Vanish::default();
+        vanish.restore(loaded.guard);
         let controller = Self {
             host,
             ledger,
@@ -180,7 +182,7 @@ impl<H: Host> Controller<H> {
             sources: Arc::new(Mutex::new(sources)),
             watch,
             file_changed,
-            vanish: Vanish::default(),
+            vanish,
             latest: Latest::default(),
             last: None,
             seen: watch::Sender::default(),

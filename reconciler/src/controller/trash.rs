@@ -36,11 +36,20 @@ impl<H: Host> Controller<H> {
     /// Counts the time since the last pass. A longer pause than passes ever
     /// make is a suspended host's, and counts as one between passes.
     pub(super) fn tick(&mut self) {
+        let now_ms = self.clock.now_ms();
+        self.ran_ms += self.since_tick(now_ms);
+        self.ticked_ms = now_ms;
+    }
+
+    /// Running time up to this moment that isn't in the ledger yet.
+    pub(super) fn uncounted_ms(&self) -> u64 {
+        self.ran_ms + self.since_tick(self.clock.now_ms())
+    }
+
+    fn since_tick(&self, now_ms: u64) -> u64 {
         let resync = u64::try_from(self.settings.resync.as_millis()).unwrap_or(u64::MAX);
-        let now = self.clock.now_ms();
-        let passed = now.saturating_sub(self.ticked_ms);
-        self.ran_ms += passed.min(resync.saturating_mul(2));
-        self.ticked_ms = now;
+        let passed = now_ms.saturating_sub(self.ticked_ms);
+        passed.min(resync.saturating_mul(2))
     }
 
     /// Writes the running time down.

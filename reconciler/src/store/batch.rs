@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use banger_core::api::{Condition, Kind, Name};
 use banger_core::intent::{ImageIntent, Intents, VmIntent};
+use banger_core::vanish::Guard;
 use banger_protocol::VmUid;
 
 use super::{Kept, NewEvent};
@@ -72,6 +73,8 @@ pub struct Batch {
     pub running_ms: Option<u64>,
     /// What is known of entries of the trash, all of them.
     pub trash: Option<Arc<BTreeMap<String, Kept>>>,
+    /// What the mass guard goes by.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Batch {
@@ -84,6 +87,7 @@ impl Batch {
             && self.boot_id.is_none()
             && self.running_ms.is_none()
             && self.trash.is_none()
+            && self.guard.is_none()
     }
 
     /// The rows in which two states differ.

@@ -22,6 +22,7 @@ impl Batch {
             (!self.remove.is_empty(), "a removal"),
             (!self.conditions.is_empty(), "conditions"),
             (self.boot_id.is_some(), "the boot"),
+            (self.guard.is_some(), "the mass guard"),
         ] {
             words.extend(there.then(|| word.to_owned()));
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_core::api::{Kind, Name};
 use banger_core::intent::Intents;
+use banger_core::vanish::Guard;
 use banger_protocol::VmUid;
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -15,6 +16,7 @@ use super::backup::DATABASE;
 use super::lock::Lock;
 use super::{
     Batch, EVENT_CAP, Loaded, OpenError, StoreError, condition, event, host, object, open, trash,
+    vanish,
 };
 use crate::wire::response::Event;
 
@@ -68,6 +70,11 @@ impl Store {
         self.with(|connection| Ok(object::load(connection)?)).await
     }
 
+    /// What the mass guard goes by, as it is on the disk.
+    pub async fn guard(&self) -> Result<Guard, StoreError> {
+        self.with(|connection| Ok(vanish::load(connection)?)).await
+    }
+
     /// Events, oldest first; of one object, or all.
     pub async fn events(&self, object: Option<(Kind, Name)>) -> Result<Vec<Event>, StoreError> {
         self.with(move |connection| event::list(connection, object.as_ref()))
@@ -114,6 +121,9 @@ pub(super) fn commit(
     }
     if let Some(entries) = &batch.trash {
         trash::put(&transaction, entries)?;
+    }
+    if let Some(guard) = &batch.guard {
+        vanish::put(&transaction, guard)?;
     }
     let events = event::append(&transaction, &batch.events, now, EVENT_CAP)?;
     transaction.commit()?;

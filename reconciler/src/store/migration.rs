@@ -6,10 +6,10 @@
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{M, Migrations};
 
-use super::{condition, event, host, object, trash};
+use super::{condition, event, host, object, trash, vanish};
 
 /// The newest schema that this program knows.
-pub(super) const LATEST: i64 = 3;
+pub(super) const LATEST: i64 = 4;
 
 const HISTORY: &str = "
 CREATE TABLE migration (
@@ -43,6 +43,7 @@ pub(super) fn migrate(
         M::up_with_hook(&first, record(1)),
         M::up_with_hook(host::SCHEMA, record(2)),
         M::up_with_hook(trash::SCHEMA, record(3)),
+        M::up_with_hook(vanish::SCHEMA, record(4)),
     ])
     .to_version(connection, usize::try_from(to).unwrap_or(0))
 }

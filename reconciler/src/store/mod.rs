@@ -24,6 +24,7 @@ mod migration;
 mod object;
 mod open;
 mod trash;
+mod vanish;
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use banger_core::api::Condition;
 use banger_core::intent::Intents;
+use banger_core::vanish::Guard;
 use banger_protocol::VmUid;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
-use super::{Kept, OpenError, backup, condition, host, migration, object, trash};
+use super::{Kept, OpenError, backup, condition, host, migration, object, trash, vanish};
 
 /// Everything that the daemon knew when it last wrote.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub running_ms: u64,
     /// What is known of entries of the trash.
     pub trash: BTreeMap<String, Kept>,
+    /// What the mass guard goes by.
+    pub guard: Guard,
 }
 
 /// Opens the database at `path`, checks it, migrates it and reads it.
@@ -194,9 +197,14 @@ pub(super) fn load(
         ..3 => Default::default(),
         _ => trash::load(connection).map_err(|source| explain(path, source))?,
     };
+    let guard = match version {
+        ..4 => Guard::default(),
+        _ => vanish::load(connection).map_err(|source| explain(path, source))?,
+    };
     Ok(Loaded {
         running_ms,
         trash,
+        guard,
         intents,
         sources,
         conditions: condition::load(connection).map_err(|source| explain(path, source))?,

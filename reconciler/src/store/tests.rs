@@ -22,6 +22,7 @@ use crate::wire::response::Severity;
 
 mod faults;
 mod trash;
+mod vanish;
 
 fn uid(n: u16) -> VmUid {
     format!("0193f3a0-5b1c-7cc3-98c4-dc0c0c07{n:04x}")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_core::api::Name;
+use banger_core::api::{Kind, Name};
 use banger_core::intent::Intents;
 use banger_core::observed::{Observed, ObservedVm};
 use banger_core::plan::{ImageStep, Plan, Step, Verb};
@@ -97,6 +97,24 @@ impl World {
             assert_eq!(expected.is_some(), vm.restoring, "{name}");
             assert!(expected.is_none_or(|uid| uid == vm.uid), "{name}");
         }
+    }
+
+    /// What the mass guard held is there until its document is back or somebody
+    /// deletes it by name, whichever daemon runs.
+    pub(crate) fn check_guarded(&mut self, before: &Intents) {
+        for uid in std::mem::take(&mut self.guarded) {
+            let live = |intents: &Intents| {
+                let vm = intents.vms.get(&uid)?;
+                vm.deletion.is_none().then(|| vm.name().clone())
+            };
+            if let Some(name) = live(before) {
+                assert!(live(&self.intents).is_some(), "{name} was held, and went");
+            }
+        }
+        let held = self.vanished.guarded.iter();
+        let held = held.filter(|(kind, _)| *kind == Kind::VirtualMachine);
+        let held = held.filter_map(|(_, name)| self.intents.vm(name));
+        self.guarded = held.map(|vm| vm.uid).collect();
     }
 
     /// What no intent knows, as it is.

@@ -86,7 +86,9 @@ impl World {
     pub(crate) fn pass(&mut self) -> Plan {
         let shelf = self.shelf();
         let reading = self.reading();
-        self.vanished = self.vanish.step(&reading, &self.intents, self.boot_ms);
+        self.vanished = self
+            .vanish
+            .step(&reading, &self.intents, self.earlier_ms + self.boot_ms);
         let minted = &mut self.minted;
         let mut mint = || {
             *minted += 1;
@@ -103,6 +105,7 @@ impl World {
         self.admission = admit_with_trash(&reading, &before, gone, &shelf, &rules, &mut mint, now);
         self.intents = self.admission.intents.clone();
         self.check_admission(&before);
+        self.check_guarded(&before);
         let observed = self.host.do_observe();
         self.orphans = Some(Orphans::of(&observed, &self.intents));
         if observed.boot_id != self.boot_id {
@@ -140,7 +143,13 @@ impl World {
     pub(crate) fn crash(&mut self) {
         self.count("crash");
         self.host.faults().revive();
+        // What the mass guard goes by is in the database.
+        let guard = self.vanish.guard().clone();
         self.vanish = Vanish::default();
+        self.vanish.restore(guard);
+        if !self.guarded.is_empty() {
+            self.count("crash while held");
+        }
         self.gauge = Gauge::default();
         self.orphans = None;
     }

@@ -2,6 +2,7 @@
 
 use banger_core::intent::Intents;
 use banger_core::observed::ObservedVm;
+use banger_core::vanish::Vanish;
 
 use crate::file::File;
 use crate::world::World;
@@ -14,6 +15,8 @@ impl World {
         self.boot_id.clear();
         self.wanted.clear();
         self.kept.clear();
+        self.vanish = Vanish::default();
+        self.guarded.clear();
         self.model.forgets_renames();
         self.crash();
     }

@@ -72,6 +72,7 @@ fn random_histories_lose_nothing_and_leak_nothing() {
         "database lost",
         "gc",
         "crash",
+        "crash while held",
     ] {
         assert!(counted.contains_key(what), "no {what} in {counted:?}");
     }

@@ -127,6 +127,7 @@ impl World {
             19 => {
                 self.host.reboot();
                 self.crash();
+                self.earlier_ms += self.boot_ms;
                 self.boot_ms = 5_000;
             }
             20 => self.boot_ms += self.random.below(100_000_000),

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) vanished: Vanished,
     pub(crate) minted: u16,
     pub(crate) boot_ms: u64,
+    /// Running time before this boot of the host.
+    pub(crate) earlier_ms: u64,
     pub(crate) boot_id: String,
     pub(crate) gauge: Gauge,
     /// Entries of the trash that somebody wants back; the database has them.
@@ -39,6 +41,8 @@ pub(crate) struct World {
     /// What of the host no intent knew at the last look.
     pub(crate) orphans: Option<Orphans>,
     pub(crate) model: Model,
+    /// VMs that the mass guard held at the last pass.
+    pub(crate) guarded: BTreeSet<VmUid>,
     /// Names whose document was there, in whatever form, at the last pass too.
     pub(crate) kept: BTreeMap<String, VmUid>,
     pub(crate) happened: VecDeque<String>,
@@ -72,11 +76,13 @@ impl World {
             vanished: Vanished::default(),
             minted: 0,
             boot_ms: 1_000_000,
+            earlier_ms: 0,
             boot_id: String::new(),
             gauge: Gauge::default(),
             wanted: BTreeSet::new(),
             orphans: None,
             model: Model::default(),
+            guarded: BTreeSet::new(),
             kept: BTreeMap::new(),
             happened: VecDeque::new(),
             failed: String::new(),

@@ -363,3 +363,76 @@ async fn a_vm_is_renamed_in_a_file_of_several_documents() {
     assert_eq!((uid(&now), pid(&now)), (uid(&db), pid(&db)));
     assert_eq!(daemon.handle.published().borrow().vms.len(), 2);
 }
+
+/// Five VMs, of which two vanish and go.
+async fn with_three_of_five() -> Daemon {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    for vm_name in ["a", "b", "c", "d", "e"] {
+        daemon
+            .write(&format!("{vm_name}.yaml"), &vm(vm_name, ""))
+            .await;
+        daemon.ready(vm_name).await;
+    }
+    for vm_name in ["a", "b"] {
+        daemon.remove(&format!("{vm_name}.yaml")).await;
+    }
+    daemon.until("gone", |now| now.vms.len() == 3).await;
+    daemon
+}
+
+/// Held by the mass guard, not only waited for.
+fn is_guarded(now: &Published, vm: &str) -> bool {
+    let object = get(now, vm);
+    let held = object.and_then(|object| condition(&object, ConditionType::DeletionHeld));
+    held.is_some_and(|(_, why)| why.contains("--prune"))
+}
+
+/// One of three is no mass; the third of five is.
+#[tokio::test(start_paused = true)]
+async fn what_the_mass_guard_holds_stays_held_over_restart_and_reboot() {
+    let mut daemon = with_three_of_five().await;
+    let before = daemon.ready("c").await;
+    daemon.remove("c.yaml").await;
+    daemon.until("held", |now| is_guarded(now, "c")).await;
+    for reboot in [false, true] {
+        daemon = match reboot {
+            false => daemon.restart().await,
+            true => {
+                daemon.stop.cancel();
+                daemon.task.await.unwrap();
+                drop(daemon.handle);
+                daemon.host.reboot();
+                Daemon::on(daemon.root, daemon.host, Instant::now())
+            }
+        };
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let now = daemon.until("held", |now| is_guarded(now, "c")).await;
+        assert_eq!(now.vms.len(), 3, "reboot: {reboot}");
+        let c = daemon.ready("c").await;
+        assert_eq!(uid(&c), uid(&before), "reboot: {reboot}");
+        assert_eq!(pid(&c) == pid(&before), !reboot);
+    }
+    // A word lets it go, as ever.
+    let deleted = daemon
+        .handle
+        .delete(Kind::VirtualMachine, name("c"), false)
+        .await;
+    deleted.unwrap();
+    daemon.until("gone", |now| now.vms.len() == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_before_a_restart_counts_after_it() {
+    let daemon = with_three_of_five().await.restart().await;
+    daemon.remove("c.yaml").await;
+    daemon.until("held", |now| is_guarded(now, "c")).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    daemon.ready("c").await;
+    // But not for ever.
+    daemon.write("c.yaml", &vm("c", "")).await;
+    daemon.until("back", |now| !is_guarded(now, "c")).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    daemon.remove("c.yaml").await;
+    daemon.until("gone", |now| now.vms.len() == 2).await;
+}
