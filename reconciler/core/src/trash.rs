@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use banger_protocol::{DiskRole, VmUid};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Body, Manifest, Name};
@@ -26,7 +26,7 @@ pub struct Trashed {
     pub id: String,
     /// The VM that the disks are of.
     pub uid: VmUid,
-    /// When it got here, by the wall clock: for people, and to tell which is newer.
+    /// When it got here ([`stamp`]): for people, and to tell which is newer.
     pub trashed: Timestamp,
     /// The one disk that was replaced; `None` where the VM went as a whole.
     pub disk: Option<DiskRole>,
@@ -232,6 +232,18 @@ pub fn pinned(entries: &[Trashed]) -> Pins {
     Pins {
         images: entries.iter().filter_map(Trashed::pins).cloned().collect(),
         any: any.map(|entry| entry.id.clone()),
+    }
+}
+
+/// The time of a new entry: the wall clock's, and later than that of any which lies
+/// there already, however the clock was set meanwhile.
+pub fn stamp(now: Timestamp, there: &[Trashed]) -> Timestamp {
+    let newest = there.iter().map(|entry| entry.trashed).max();
+    let next = newest.map(|newest| newest.checked_add(SignedDuration::from_nanos(1)));
+    match next {
+        Some(Ok(next)) => next.max(now),
+        // Nothing, or nothing later can be written.
+        _ => now,
     }
 }
 

@@ -292,6 +292,27 @@ fn the_trash_is_listed_with_what_it_takes() {
     assert!((MIB..2 * MIB).contains(&entries[1].taken));
 }
 
+/// Else a name would get the disks back that were deleted before.
+#[test]
+fn what_comes_later_is_newer_though_the_clock_was_set_back() {
+    let state = state();
+    let intended = VmRef::Intended(Box::new(vm()));
+    let mut ids = Vec::new();
+    for second in [120, 60, 61] {
+        root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+        trash::all(&state.layout, &intended, at(second)).unwrap();
+        let new = |id: &String| !ids.contains(id);
+        ids.push(entries(&state).into_iter().find(new).unwrap());
+    }
+    let listed = trash_list::list(&state.layout).unwrap();
+    let order: Vec<_> = listed.into_iter().map(|entry| entry.id).collect();
+    assert_eq!(order, ids);
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash::disk(&state.layout, &intended, DiskRole::Cow, at(90)).unwrap();
+    let listed = trash_list::list(&state.layout).unwrap();
+    assert_eq!(listed.last().unwrap().disk, Some(DiskRole::Cow));
+}
+
 /// As one does that is removed for good while the list is read.
 #[test]
 fn an_entry_that_goes_meanwhile_keeps_the_others_in_the_list() {

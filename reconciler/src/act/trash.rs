@@ -6,15 +6,17 @@
 //! ```
 //!
 //! Guarantees: at no moment, and after no power cut, do disks lie in the trash
-//! whose description isn't there whole; what answered `Ok` stays so. Nothing
-//! here looks at a clock but the caller's, and nothing is emptied;
-//! [`super::trash_list`] has the ways out.
+//! whose description isn't there whole; what answered `Ok` stays so; what comes
+//! later is newer, also where the clock was set back. Nothing here looks at a
+//! clock but the caller's, and nothing is emptied; [`super::trash_list`] has the
+//! ways out.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use banger_core::intent::VmIntent;
 use banger_core::seam::{StepError, VmRef};
+use banger_core::trash;
 use banger_protocol::{DiskRole, VmUid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::failure;
 use super::files;
 use super::layout::Layout;
+use super::trash_list;
 
 /// `trash.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +61,10 @@ pub(super) fn disk(
     if !path.try_exists().map_err(failed)? {
         return Ok(());
     }
+    let trashed = trash::stamp(now, &trash_list::list(layout)?);
     let place = place(layout, vm, now).map_err(failed)?;
     files::private_directory(&place).map_err(failed)?;
-    describe(&place, vm, Some(role), now).map_err(failed)?;
+    describe(&place, vm, Some(role), trashed).map_err(failed)?;
     files::sync_parent(&place).map_err(failed)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     std::fs::rename(&path, place.join(name)).map_err(failed)?;
@@ -82,7 +86,8 @@ pub(super) fn all(layout: &Layout, vm: &VmRef, now: Timestamp) -> Result<(), Ste
     for passing in [layout.handles(uid), layout.leaving(uid)] {
         files::remove(&passing).map_err(failed)?;
     }
-    describe(&directory, vm, None, now).map_err(failed)?;
+    let trashed = trash::stamp(now, &trash_list::list(layout)?);
+    describe(&directory, vm, None, trashed).map_err(failed)?;
     let place = place(layout, vm, now).map_err(failed)?;
     std::fs::rename(&directory, &place).map_err(failed)?;
     settle(layout).map_err(failed)
@@ -116,10 +121,15 @@ fn place(layout: &Layout, vm: &VmRef, now: Timestamp) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn describe(place: &Path, vm: &VmRef, disk: Option<DiskRole>, now: Timestamp) -> io::Result<()> {
+fn describe(
+    place: &Path,
+    vm: &VmRef,
+    disk: Option<DiskRole>,
+    trashed: Timestamp,
+) -> io::Result<()> {
     let entry = TrashEntry {
         uid: vm.uid(),
-        trashed: now,
+        trashed,
         disk,
         vm: match vm {
             VmRef::Intended(vm) => Some((**vm).clone()),

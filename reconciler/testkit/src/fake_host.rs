@@ -17,9 +17,10 @@ use banger_core::observed::{Guest, Observed, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step, wants_to_run};
 use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
-use banger_core::trash::{Trashed, pinned};
+use banger_core::trash::{Trashed, pinned, stamp};
 use banger_protocol::inventory::{Ipv6, Probe, TapPool};
 use banger_protocol::{DiskRole, NetworkPolicy, Obstacle, VmUid};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::crowd::Crowd;
@@ -63,6 +64,8 @@ struct State {
     all_blind: bool,
     disk_full: bool,
     pace: Duration,
+    /// What the wall clock says; `None`: what the real one does.
+    wall_clock: Option<Timestamp>,
 }
 
 impl Default for State {
@@ -91,6 +94,7 @@ impl Default for State {
             all_blind: false,
             disk_full: false,
             pace: Duration::ZERO,
+            wall_clock: None,
         }
     }
 }
@@ -115,6 +119,14 @@ impl State {
     /// The bridge is there, and every VM's tap on it.
     fn bridge_stands(&self) -> bool {
         self.bridge && !self.vms.values().any(FakeVm::is_cut_off)
+    }
+
+    /// A step may put something into the trash.
+    fn stamp(&mut self, step: &Step) {
+        if matches!(step, Step::TrashDisk { .. } | Step::DropDisks { .. }) {
+            let now = self.wall_clock.unwrap_or_else(Timestamp::now);
+            self.numbers.trashed = stamp(now, &self.trash());
+        }
     }
 
     fn trash(&self) -> Vec<Trashed> {
@@ -204,6 +216,11 @@ impl FakeHost {
             true => Presence::Unknown("injected: Room can't be read".into()),
             false => Presence::Present(state.room),
         }
+    }
+
+    /// Sets the wall clock, which stands still from then on.
+    pub fn set_wall_clock(&self, now: Timestamp) {
+        self.state().wall_clock = Some(now);
     }
 
     /// Whether a VM's guest stands still.
@@ -493,6 +510,7 @@ impl FakeHost {
 
     fn vm_step_call(&self, vm: &VmRef, step: &Step) -> Result<Result<(), StepError>, Trouble> {
         let work = |state: &mut State| -> Result<(), StepError> {
+            state.stamp(step);
             let writes = matches!(step, Step::MakeRootDisk { .. } | Step::MakeWorkDisk { .. });
             if writes && state.disk_full {
                 return Err(no_space(&step.describe()));
@@ -535,6 +553,7 @@ impl FakeHost {
             Ok(())
         };
         let half = |state: &mut State| {
+            state.stamp(step);
             let State {
                 vms,
                 numbers,

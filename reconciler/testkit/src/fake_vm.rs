@@ -21,6 +21,7 @@ use banger_core::trash::Trashed;
 use banger_protocol::inventory::{Exit, Ipv6, Process};
 use banger_protocol::{DiskRole, LoopNumber, Sectors, Slot, Ula};
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 
 use crate::foreign::Foreign;
 use disks::Disk;
@@ -71,6 +72,8 @@ pub(crate) struct FakeVm {
 pub(crate) struct Numbers {
     next: u32,
     pub(crate) ticks: u64,
+    /// When what goes to the trash now gets there.
+    pub(crate) trashed: Timestamp,
 }
 
 impl Numbers {

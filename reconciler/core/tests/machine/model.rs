@@ -104,6 +104,12 @@ impl Model {
     }
 }
 
+/// The how-manieth thing that the simulated host made it is: its id ends in that.
+fn arrival(entry: &Trashed) -> u32 {
+    let number = entry.id.rsplit('-').next().unwrap();
+    number.parse().unwrap()
+}
+
 /// The VM that a new document of this name brings back from the trash: the one
 /// that somebody wants back, else the newest if its document vanished.
 pub(crate) fn brought_back(
@@ -116,8 +122,9 @@ pub(crate) fn brought_back(
         let whole = entry.whole().is_some_and(|vm| vm.name() == name);
         whole && !before.vms.contains_key(&entry.uid)
     });
-    // In order: the last is the newest.
-    let of_name: Vec<_> = of_name.collect();
+    // Whatever the clock said: the last that got there is the newest.
+    let mut of_name: Vec<_> = of_name.collect();
+    of_name.sort_by_key(|entry| arrival(entry));
     let named = of_name.iter().rfind(|entry| wanted(entry));
     if let Some(entry) = named {
         return Some(entry.uid);

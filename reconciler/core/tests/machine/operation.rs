@@ -55,7 +55,7 @@ impl World {
             .values()
             .find(|vm| vm.name().as_str() == name);
         let uid = uid.map(|vm| vm.uid);
-        let what = self.random.below(34);
+        let what = self.random.below(35);
         self.happened.push_back(format!("{what} {name}"));
         if self.happened.len() > 40 {
             self.happened.pop_front();
@@ -154,6 +154,12 @@ impl World {
                 _ => {}
             },
             32 => self.host.lose_bridge(),
+            33 => {
+                // Ahead or back.
+                let second = i64::try_from(self.random.below(1_000_000)).unwrap();
+                let now = Timestamp::from_second(second).unwrap();
+                self.host.set_wall_clock(now);
+            }
             _ => self.calm(),
         }
         self.pass();

@@ -436,3 +436,20 @@ async fn what_went_before_a_restart_counts_after_it() {
     daemon.remove("c.yaml").await;
     daemon.until("gone", |now| now.vms.len() == 2).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_gives_a_name_no_other_disks() {
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let (daemon, first) = with_web().await;
+    daemon.host.set_wall_clock(at(1_000_000));
+    delete(&daemon, "web.yaml", "web").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.host.set_wall_clock(at(1_000));
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    let second = uid(&daemon.ready("web").await);
+    assert_ne!(second, first, "it was deleted by name");
+    daemon.remove("web.yaml").await;
+    daemon.until("gone again", |now| now.vms.is_empty()).await;
+    daemon.write("web.yaml", &vm("web", WORK)).await;
+    assert_eq!(uid(&daemon.ready("web").await), second);
+}

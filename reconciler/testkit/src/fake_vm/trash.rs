@@ -8,7 +8,6 @@ use banger_core::record::VmRecord;
 use banger_core::seam::{StepError, VmRef};
 use banger_core::trash::Trashed;
 use banger_protocol::DiskRole;
-use jiff::Timestamp;
 
 use super::disks::Disk;
 use super::{FakeVm, Numbers, errno};
@@ -91,7 +90,7 @@ impl FakeVm {
         self.trash.push(Trashed {
             id,
             uid: vm.uid(),
-            trashed: Timestamp::now(),
+            trashed: numbers.trashed,
             disk,
             vm: match vm {
                 VmRef::Intended(vm) => Some((**vm).clone()),
