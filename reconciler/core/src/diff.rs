@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::admit::{Admission, full};
+use crate::api::virtual_machine::UpdatePolicy;
 use crate::api::{Kind, Name};
 use crate::effect::{self, Effect, FieldChange};
 use crate::intent::{ImageIntent, Intents, VmIntent};
@@ -207,6 +208,8 @@ fn waits_for(vm: &VmIntent, plan: &Plan) -> Option<String> {
     let mut flags = BTreeSet::new();
     for why in whys {
         match why {
+            // Its turn comes by itself.
+            Why::RestartRequired { .. } if vm.spec.update_policy == UpdatePolicy::Auto => {}
             Why::RestartRequired { .. } | Why::StartNotRecorded => {
                 flags.insert("--restart");
             }

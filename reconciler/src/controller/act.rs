@@ -72,7 +72,7 @@ impl<H: Host> Controller<H> {
                 // The rest is planned anew as soon as one of them is over.
                 break;
             }
-            if busy.contains(&plan.uid) {
+            if busy.contains(&plan.uid) || plan.is_by_policy() && self.restarts_by_policy() {
                 continue;
             }
             match &network {
@@ -83,6 +83,13 @@ impl<H: Host> Controller<H> {
             }
         }
         network.map(|(pause, _)| pause)
+    }
+
+    /// Whether a chain that its VM's update policy began isn't over: a look at the
+    /// host may not tell yet.
+    fn restarts_by_policy(&self) -> bool {
+        let mut uids = self.chain_of.values();
+        uids.any(|uid| self.begun.get(uid).is_some_and(|it| it.plan.is_by_policy()))
     }
 
     async fn host_steps(&mut self, plan: &Plan) -> Option<(Duration, StepError)> {

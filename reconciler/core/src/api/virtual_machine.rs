@@ -92,7 +92,7 @@ pub enum RunPolicy {
 pub enum UpdatePolicy {
     /// At the next start; until then the condition `RestartRequired` stands.
     OnNextBoot,
-    /// At once, by a restart.
+    /// At once, by a restart; one VM at a time.
     Auto,
 }
 

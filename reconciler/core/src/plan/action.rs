@@ -46,6 +46,9 @@ impl Verb {
     }
 }
 
+/// The reason of a restart that nobody asked for but `updatePolicy: Auto`.
+pub(super) const BY_POLICY: &str = "its update policy is Auto and a change needs a restart";
+
 /// What is to be done for one VM now. Steps run in order; the first failure ends them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmPlan {
@@ -67,6 +70,11 @@ impl VmPlan {
     /// Whether nobody notices anything of it, neither guest nor owner.
     pub fn is_bookkeeping(&self) -> bool {
         self.steps.iter().all(|step| *step == Step::KeepRecord)
+    }
+
+    /// Whether it ends a guest for no other reason than `updatePolicy: Auto`.
+    pub fn is_by_policy(&self) -> bool {
+        self.verb == Verb::Stop && self.reason == BY_POLICY
     }
 }
 

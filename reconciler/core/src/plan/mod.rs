@@ -3,7 +3,7 @@
 //! Guarantees: whatever could not be observed is neither made nor removed;
 //! removals come before additions; nothing that the intents don't know is
 //! touched; once the steps of a plan have succeeded, the next plan asks for
-//! nothing more of the same.
+//! nothing more of the same; `updatePolicy: Auto` restarts one VM at a time.
 
 pub mod action;
 mod ballast;
@@ -12,6 +12,7 @@ mod image;
 mod pool;
 mod room;
 pub mod step;
+mod turn;
 mod vm;
 
 pub use action::{Plan, Verb, VmPlan, Waiting, Why};
@@ -65,6 +66,7 @@ pub fn plan(intents: &Intents, observed: &Observed, clock: Clock) -> Plan {
     for vm in intents.vms.values() {
         vm::plan(vm, intents, observed, clock, &mut memory, &mut plan);
     }
+    turn::take(intents, observed, clock, &mut plan);
     plan.vms
         .sort_by(|a, b| (a.verb, &a.name).cmp(&(b.verb, &b.name)));
     plan

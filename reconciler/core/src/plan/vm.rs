@@ -15,7 +15,7 @@ mod pause;
 
 use banger_protocol::{DiskRole, LoopNumber, Sectors};
 
-use super::action::{Plan, Verb, VmPlan, Waiting, Why};
+use super::action::{BY_POLICY, Plan, Verb, VmPlan, Waiting, Why};
 use super::{Clock, Ending, Step, waiting_until};
 use crate::api::virtual_machine::{RunPolicy, UpdatePolicy};
 use crate::effect::{self, Effect, Effective};
@@ -50,9 +50,34 @@ pub(super) fn plan(
         here: observed.vm(vm.uid),
         host: observed,
         clock,
+        may_restart: true,
         waiting: &mut plan.waiting,
     };
     if let Some(action) = case.decide(memory) {
+        plan.vms.push(action);
+    }
+}
+
+/// For a VM that runs, and that its update policy would restart if it were its
+/// turn.
+pub(super) fn plan_without_turn(
+    vm: &VmIntent,
+    intents: &Intents,
+    observed: &Observed,
+    clock: Clock,
+    plan: &mut Plan,
+) {
+    let mut case = Case {
+        vm,
+        intents,
+        here: observed.vm(vm.uid),
+        host: observed,
+        clock,
+        may_restart: false,
+        waiting: &mut plan.waiting,
+    };
+    // What runs needs no memory of the host's.
+    if let Some(action) = case.decide(&mut None) {
         plan.vms.push(action);
     }
 }
@@ -63,6 +88,8 @@ struct Case<'a> {
     here: &'a ObservedVm,
     host: &'a Observed,
     clock: Clock,
+    /// Its update policy may restart it now.
+    may_restart: bool,
     waiting: &'a mut Vec<Waiting>,
 }
 
@@ -215,14 +242,16 @@ impl Case<'_> {
             .filter(|change| change.effect == Effect::Restart)
             .cloned()
             .collect();
-        let auto = self.vm.spec.update_policy == UpdatePolicy::Auto && !restart.is_empty();
+        let auto = self.vm.spec.update_policy == UpdatePolicy::Auto
+            && self.may_restart
+            && !restart.is_empty();
         let asked = applied.restart_token < self.vm.restart_token;
         let reason = if !effective.replace.is_empty() {
             Some("a confirmed change replaces a disk")
         } else if asked {
             Some("a restart was asked for")
         } else if auto {
-            Some("its update policy is Auto and a change needs a restart")
+            Some(BY_POLICY)
         } else {
             None
         };

@@ -11,6 +11,7 @@ use crate::api::status::{
     ConditionStatus, ConditionType, Object, ObjectMeta, ObjectSpec, ObjectStatus, Phase, VmHandles,
     VmRuntime,
 };
+use crate::api::virtual_machine::UpdatePolicy;
 use crate::api::{API_VERSION, Kind};
 use crate::effect::{self, FieldChange};
 use crate::firewall;
@@ -80,11 +81,17 @@ fn conditions(
                 ConditionType::RestartRequired,
                 ConditionStatus::True,
                 "SpecChanged",
-                format!(
-                    "{}; taken at the next start, or by `banger vm restart {}`",
-                    words(changes),
-                    vm.name()
-                ),
+                match vm.spec.update_policy {
+                    UpdatePolicy::OnNextBoot => format!(
+                        "{}; taken at the next start, or by `banger vm restart {}`",
+                        words(changes),
+                        vm.name()
+                    ),
+                    UpdatePolicy::Auto => format!(
+                        "{}; taken by a restart once it is its turn: one VM at a time",
+                        words(changes)
+                    ),
+                },
             ),
             Why::StartNotRecorded => conditions.set(
                 ConditionType::RestartRequired,

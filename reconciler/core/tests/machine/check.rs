@@ -149,6 +149,8 @@ pub(crate) fn check_plan(plan: &Plan, observed: &Observed) {
         let why = here.first_unknown();
         assert!(why.is_none(), "{why:?}, but {action:?}");
     }
+    let by_policy = plan.vms.iter().filter(|action| action.is_by_policy());
+    assert!(by_policy.count() <= 1, "several at once: {plan:#?}");
     for step in &plan.images {
         let removes = matches!(step, ImageStep::Remove { .. });
         assert!(!removes || observed.images.unknown().is_none(), "{step:?}");
