@@ -37,6 +37,7 @@ mod network;
 mod requests;
 mod trash;
 mod watchdog;
+mod words;
 
 /// A daemon on a simulated host, without its socket. Time is paused: what
 /// waits for a timer doesn't take time.
