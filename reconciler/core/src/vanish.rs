@@ -56,13 +56,52 @@ pub struct Vanish {
     confirmed: BTreeSet<Key>,
 }
 
+/// Why an object stays whose document is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// In one word, for programs.
+    pub reason: HeldBy,
+    /// For people.
+    pub message: String,
+}
+
+/// What keeps an object whose document is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// It can't be told that it is: a directory isn't there or can't be read, or a
+    /// file that can't be made out might declare it.
+    SourceIncomplete,
+    /// It is, and that is not enough: too many are, others went with it a moment
+    /// ago, or it must not be deleted.
+    DocumentMissing,
+}
+
+impl HeldBy {
+    /// As a condition's reason.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceIncomplete => "SourceIncomplete",
+            Self::DocumentMissing => "DocumentMissing",
+        }
+    }
+}
+
+impl Held {
+    fn missing(message: impl Into<String>) -> Self {
+        Self {
+            reason: HeldBy::DocumentMissing,
+            message: message.into(),
+        }
+    }
+}
+
 /// What one read led to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vanished {
     /// These are to go.
     pub gone: BTreeSet<Key>,
     /// These are missing and stay, because of this.
-    pub held: BTreeMap<Key, String>,
+    pub held: BTreeMap<Key, Held>,
     /// Of `held`, those that the mass guard holds until somebody confirms.
     pub guarded: BTreeSet<Key>,
     /// A read after so many milliseconds may tell more.
@@ -97,9 +136,13 @@ impl Vanish {
         let live = live(before);
         let absent: BTreeSet<Key> = live.difference(&declared).cloned().collect();
         let mut result = Vanished::default();
-        if let Some(why) = doubt(reading) {
+        if let Some(message) = doubt(reading) {
             self.missing.clear();
-            result.held = absent.into_iter().map(|key| (key, why.clone())).collect();
+            let held = Held {
+                reason: HeldBy::SourceIncomplete,
+                message,
+            };
+            result.held = absent.into_iter().map(|key| (key, held.clone())).collect();
             return result;
         }
         let (kept, absent) = absent
@@ -109,14 +152,17 @@ impl Vanish {
         self.guard.held.retain(|key, _| absent.contains(key));
         self.confirmed.retain(|key| absent.contains(key));
         let (mut ripe, mut due) = (BTreeSet::new(), BTreeSet::new());
-        result.held.clone_from(&self.guard.held);
+        let guarded = self.guard.held.iter();
+        result.held = guarded
+            .map(|(key, why)| (key.clone(), Held::missing(why)))
+            .collect();
         let why = format!(
             "its last good document carries the annotation {PREVENT_DELETION}: put the document \
              back; to delete it, take the annotation out of it first"
         );
         result
             .held
-            .extend(kept.into_iter().map(|key| (key, why.clone())));
+            .extend(kept.into_iter().map(|key| (key, Held::missing(&why))));
         let stable_ms = match absent.len() {
             0 | 1 => STABLE_MS,
             _ => SEVERAL_MS,
@@ -151,7 +197,7 @@ impl Vanish {
                      is deleted",
                     SEVERAL_MS / 1000
                 );
-                result.held.insert(key, why);
+                result.held.insert(key, Held::missing(why));
             }
         }
         while self
@@ -206,7 +252,7 @@ impl Vanish {
                     key.1
                 );
                 self.guard.held.insert(key.clone(), why.clone());
-                result.held.insert(key.clone(), why);
+                result.held.insert(key.clone(), Held::missing(why));
             }
             return;
         }

@@ -9,7 +9,7 @@ use banger_core::api::Kind;
 use banger_core::config::VmDefaults;
 use banger_core::intent::Intents;
 use banger_core::reading::Reading;
-use banger_core::vanish::{SEVERAL_MS, STABLE_MS, Vanish, WINDOW_MS};
+use banger_core::vanish::{HeldBy, SEVERAL_MS, STABLE_MS, Vanish, WINDOW_MS};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
 use jiff::Timestamp;
@@ -84,7 +84,8 @@ fn an_unreadable_directory_or_file_deletes_nothing() {
     for now in [0, STABLE_MS, 10 * STABLE_MS] {
         let result = vanish.step(&unread, &before, now);
         assert!(result.gone.is_empty());
-        assert!(result.held[&key(1)].contains("Permission denied"));
+        assert!(result.held[&key(1)].message.contains("Permission denied"));
+        assert_eq!(result.held[&key(1)].reason, HeldBy::SourceIncomplete);
     }
     let mut garbled = files(2, &[1]);
     garbled
@@ -93,7 +94,8 @@ fn an_unreadable_directory_or_file_deletes_nothing() {
     for now in [20, 21, 30] {
         let result = vanish.step(&garbled, &before, now * STABLE_MS);
         assert!(result.gone.is_empty());
-        assert!(result.held[&key(1)].contains("x.yaml"));
+        assert!(result.held[&key(1)].message.contains("x.yaml"));
+        assert_eq!(result.held[&key(1)].reason, HeldBy::SourceIncomplete);
     }
 }
 
@@ -151,7 +153,7 @@ fn several_that_go_at_once_get_a_minute_to_come_back() {
     );
     let waiting = vanish.step(&half, &before, SEVERAL_MS - 1);
     assert!(waiting.gone.is_empty());
-    assert!(waiting.held[&key(1)].contains("after 60 s"));
+    assert!(waiting.held[&key(1)].message.contains("after 60 s"));
     // They come back one after another: the last one isn't alone.
     let one = vanish.step(&files(5, &[1]), &before, SEVERAL_MS - 1);
     assert!(one.gone.is_empty());
@@ -173,7 +175,8 @@ fn more_than_half_at_once_is_held_and_two_are_not() {
     vanish.step(&files(6, &[0, 1, 2, 3]), &before, 0);
     let many = vanish.step(&files(6, &[0, 1, 2, 3]), &before, STABLE_MS);
     assert!(many.gone.is_empty());
-    assert!(many.held[&key(0)].contains("4 of 6"));
+    assert!(many.held[&key(0)].message.contains("4 of 6"));
+    assert_eq!(many.held[&key(0)].reason, HeldBy::DocumentMissing);
 
     let small = admitted(2);
     let mut vanish = Vanish::default();
@@ -232,7 +235,7 @@ fn an_object_that_must_not_be_deleted_stays_until_that_is_taken_back() {
     for now in [0, SEVERAL_MS, 2 * SEVERAL_MS] {
         let result = vanish.step(&files(2, &[1]), &before, now);
         assert!(result.gone.is_empty());
-        assert!(result.held[&key(1)].contains("prevent-deletion"));
+        assert!(result.held[&key(1)].message.contains("prevent-deletion"));
     }
     // The one beside it goes as ever, after its own two seconds.
     vanish.step(&files(2, &[0, 1]), &before, 3 * SEVERAL_MS);

@@ -207,9 +207,9 @@ impl<H: Host> Controller<H> {
 fn name_directories(vanished: &mut Vanished, state: &State) {
     for (kind, name) in vanished.guarded.clone() {
         let directory = source_of(state, kind, &name).and_then(|file| file.parent());
-        if let (Some(directory), Some(why)) = (directory, vanished.held.get_mut(&(kind, name))) {
+        if let (Some(directory), Some(held)) = (directory, vanished.held.get_mut(&(kind, name))) {
             let directory = directory.display();
-            why.push_str(&format!(
+            held.message.push_str(&format!(
                 ", or all with `banger apply --prune -f {directory}`"
             ));
         }

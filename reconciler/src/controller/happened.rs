@@ -6,6 +6,7 @@ use banger_core::admit::Admission;
 use banger_core::api::{Kind, Name};
 use banger_core::intent::{Deletion, Intents};
 use banger_core::problem::Problem;
+use banger_core::vanish::Held;
 
 use crate::store::NewEvent;
 use crate::wire::response::Severity;
@@ -56,17 +57,17 @@ pub(super) fn admitted(before: &Intents, admission: &Admission, known: &Rejected
 
 /// Deletions that are held now and weren't before.
 pub(super) fn held(
-    before: &BTreeMap<(Kind, Name), String>,
-    now: &BTreeMap<(Kind, Name), String>,
+    before: &BTreeMap<(Kind, Name), Held>,
+    now: &BTreeMap<(Kind, Name), Held>,
 ) -> Vec<NewEvent> {
     now.iter()
         .filter(|(key, _)| !before.contains_key(key))
-        .map(|((kind, name), why)| NewEvent {
+        .map(|((kind, name), held)| NewEvent {
             kind: *kind,
             name: name.to_string(),
             severity: Severity::Warning,
             reason: "DeletionHeld",
-            message: format!("its document is missing, but it stays: {why}"),
+            message: format!("its document is missing, but it stays: {}", held.message),
         })
         .collect()
 }

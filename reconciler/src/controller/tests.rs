@@ -218,6 +218,14 @@ fn holds(now: &Published, vm: &str, kind: ConditionType) -> bool {
         .is_some_and(|(status, _)| status == ConditionStatus::True)
 }
 
+/// The reason of its `DeletionHeld`.
+fn held_by(now: &Published, vm: &str) -> String {
+    let conditions = get(now, vm).unwrap().status.conditions;
+    let mut held = conditions.into_iter();
+    let held = held.find(|it| it.kind == ConditionType::DeletionHeld);
+    held.unwrap().reason
+}
+
 fn pid(object: &Object) -> Option<u32> {
     object.status.handles.as_ref().unwrap().pid
 }
@@ -558,7 +566,8 @@ async fn a_missing_directory_freezes_and_never_deletes() {
     fs::rename(&vms, &away).unwrap();
     daemon.handle.sync().await.unwrap();
     let held = |now: &Published| holds(now, "web", ConditionType::DeletionHeld);
-    daemon.until("held", held).await;
+    let now = daemon.until("held", held).await;
+    assert_eq!(held_by(&now, "web"), "SourceIncomplete");
     tokio::time::sleep(Duration::from_secs(600)).await;
     daemon.ready("web").await;
     fs::rename(&away, &vms).unwrap();

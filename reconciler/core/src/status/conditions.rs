@@ -67,12 +67,12 @@ impl<'a> Conditions<'a> {
             }
             None => self.set(ConditionType::Accepted, ConditionStatus::True, "Valid", ""),
         }
-        if let Some(why) = self.view.held.get(&key) {
+        if let Some(held) = self.view.held.get(&key) {
             self.set(
                 ConditionType::DeletionHeld,
                 ConditionStatus::True,
-                "DocumentMissing",
-                why,
+                held.reason.as_str(),
+                &held.message,
             );
         }
     }

@@ -21,6 +21,7 @@ use crate::api::{Condition, Kind, Name};
 use crate::intent::Intents;
 use crate::observed::Observed;
 use crate::plan::Plan;
+use crate::vanish::Held;
 
 /// What is going on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct View<'a> {
     /// What was rejected, and where everything is declared.
     pub admission: &'a Admission,
     /// Missing documents whose objects stay, and why.
-    pub held: &'a BTreeMap<(Kind, Name), String>,
+    pub held: &'a BTreeMap<(Kind, Name), Held>,
     /// The conditions as they were.
     pub previous: &'a BTreeMap<VmUid, Vec<Condition>>,
     /// Where things lie.

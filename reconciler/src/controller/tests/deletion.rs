@@ -394,7 +394,8 @@ async fn what_the_mass_guard_holds_stays_held_over_restart_and_reboot() {
     let mut daemon = with_three_of_five().await;
     let before = daemon.ready("c").await;
     daemon.remove("c.yaml").await;
-    daemon.until("held", |now| is_guarded(now, "c")).await;
+    let now = daemon.until("held", |now| is_guarded(now, "c")).await;
+    assert_eq!(held_by(&now, "c"), "DocumentMissing");
     for reboot in [false, true] {
         daemon = match reboot {
             false => daemon.restart().await,
@@ -452,4 +453,18 @@ async fn a_clock_that_is_set_back_gives_a_name_no_other_disks() {
     daemon.until("gone again", |now| now.vms.is_empty()).await;
     daemon.write("web.yaml", &vm("web", WORK)).await;
     assert_eq!(uid(&daemon.ready("web").await), second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_a_garbled_file_might_hold_is_not_gone() {
+    let (daemon, before) = with_web().await;
+    daemon.write("other.yaml", "{{{{").await;
+    daemon.remove("web.yaml").await;
+    let held = |now: &Published| holds(now, "web", ConditionType::DeletionHeld);
+    let now = daemon.until("held", held).await;
+    assert_eq!(held_by(&now, "web"), "SourceIncomplete");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(uid(&daemon.ready("web").await), before);
+    daemon.remove("other.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
 }
