@@ -468,3 +468,57 @@ async fn a_document_that_a_garbled_file_might_hold_is_not_gone() {
     daemon.remove("other.yaml").await;
     daemon.until("gone", |now| now.vms.is_empty()).await;
 }
+
+/// `web`, with or without the annotation that it must not be deleted.
+fn protected(protected: bool) -> String {
+    let annotation = match protected {
+        true => ", annotations: {banger.dev/prevent-deletion: \"true\"}",
+        false => "",
+    };
+    vm(&format!("web{annotation}"), WORK)
+}
+
+async fn with_protected_web() -> (Daemon, VmUid) {
+    let daemon = Daemon::start().await;
+    daemon.write("image.yaml", IMAGE).await;
+    daemon.write("web.yaml", &protected(true)).await;
+    let before = uid(&daemon.ready("web").await);
+    (daemon, before)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_was_taken_back_and_read_protects_no_more() {
+    let (daemon, _) = with_protected_web().await;
+    daemon.write("web.yaml", &protected(false)).await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_nobody_read_to_be_gone_protects() {
+    let (daemon, before) = with_protected_web().await;
+    // Nothing is read between the two.
+    fs::write(daemon.path("web.yaml"), protected(false)).unwrap();
+    daemon.remove("web.yaml").await;
+    let held = |now: &Published| {
+        let web = get(now, "web");
+        let held = web.and_then(|web| condition(&web, ConditionType::DeletionHeld));
+        held.is_some_and(|(_, why)| why.contains("prevent-deletion"))
+    };
+    daemon.until("held", held).await;
+    let refused = daemon
+        .handle
+        .delete(Kind::VirtualMachine, name("web"), false)
+        .await
+        .unwrap_err();
+    assert!(refused.message.contains("prevent-deletion"), "{refused}");
+    let daemon = daemon.restart().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    daemon.until("still held", held).await;
+    assert_eq!(uid(&daemon.ready("web").await), before);
+
+    daemon.write("web.yaml", &protected(false)).await;
+    daemon.until("back", |now| !held(now)).await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+}
