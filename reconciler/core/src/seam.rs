@@ -93,11 +93,16 @@ pub trait Host: Send + Sync + 'static {
         digest: &ImageDigest,
     ) -> impl Future<Output = Result<(), StepError>> + Send;
 
-    /// What lies in the trash, oldest first.
-    fn trash(&self) -> impl Future<Output = Result<Arc<Vec<Trashed>>, StepError>> + Send;
+    /// What lies in the trash, oldest first. `known`: something is known to have
+    /// lain there; a trash that isn't there is no empty one then.
+    fn trash(
+        &self,
+        known: bool,
+    ) -> impl Future<Output = Result<Arc<Vec<Trashed>>, StepError>> + Send;
 
     /// Removes an entry of the trash for good; one that isn't there is no error.
     fn empty_trash(&self, id: &str) -> impl Future<Output = Result<(), StepError>> + Send;
+
     /// Everything that the host holds, object by object, as `observe` doesn't
     /// tell it: for people, and to collect what nobody needs. Never writes.
     fn holdings(&self) -> impl Future<Output = Holdings> + Send;

@@ -29,8 +29,12 @@ impl Shared {
         });
         // After the VMs' directories: see `Holdings::trash`. Not the list that
         // is kept of it: what a person put there by hand counts as well.
-        let layout = self.layout.clone();
-        let trash = tokio::task::spawn_blocking(move || trash_list::list(&layout)).await;
+        let shared = Arc::clone(self);
+        let read = move || {
+            shared.trash.refuse_missing(&shared.layout, false)?;
+            trash_list::list(&shared.layout)
+        };
+        let trash = tokio::task::spawn_blocking(read).await;
         let look_alikes = match inventory.clone() {
             Ok(inventory) => {
                 let state = self.layout.state().to_owned();

@@ -131,12 +131,17 @@ impl RealHost {
         }
     }
 
-    /// Does what changes the trash. The list is read anew afterwards, even if
-    /// it was being read meanwhile.
+    /// Does what changes the trash, unless that is away. The list is read anew
+    /// afterwards, even if it was being read meanwhile.
     async fn changing_trash(
         &self,
         work: impl FnOnce() -> Result<(), StepError> + Send + 'static,
     ) -> Result<(), StepError> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            shared.trash.refuse_missing(&shared.layout, false)?;
+            work()
+        };
         let done = failure::blocking(work).await;
         self.shared.trash.changed();
         done
@@ -214,7 +219,7 @@ impl Host for RealHost {
             let boot_id = &inventory.boot_id;
             shared.handles.rebuild(mark, boot_id, seen, &shared.layout);
         }
-        observed.trash = match self.trash().await {
+        observed.trash = match self.trash(false).await {
             Ok(entries) => Presence::Present(pinned(&entries)),
             Err(error) => Presence::Unknown(error.message),
         };
@@ -324,9 +329,9 @@ impl Host for RealHost {
         self.shared.remove_image(digest).await
     }
 
-    async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
+    async fn trash(&self, known: bool) -> Result<Arc<Vec<Trashed>>, StepError> {
         let shared = Arc::clone(&self.shared);
-        failure::blocking(move || shared.trash.list(&shared.layout)).await
+        failure::blocking(move || shared.trash.list(&shared.layout, known)).await
     }
 
     async fn empty_trash(&self, id: &str) -> Result<(), StepError> {

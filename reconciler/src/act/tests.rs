@@ -415,9 +415,41 @@ fn a_list_with_an_unread_entry_is_not_kept() {
     let text = std::fs::read(&description).unwrap();
     std::fs::write(&description, "").unwrap();
     let cache = trash_list::TrashCache::default();
-    assert!(cache.list(&state.layout).unwrap()[0].unread.is_some());
+    assert!(
+        cache.list(&state.layout, false).unwrap()[0]
+            .unread
+            .is_some()
+    );
     std::fs::write(&description, text).unwrap();
-    assert!(cache.list(&state.layout).unwrap()[0].unread.is_none());
+    assert!(
+        cache.list(&state.layout, false).unwrap()[0]
+            .unread
+            .is_none()
+    );
+}
+
+/// A name must not be given to a new VM because the old one's disks can't be seen.
+#[test]
+fn a_trash_that_is_away_is_not_an_empty_one() {
+    let state = state();
+    let list = |cache: &trash_list::TrashCache, known| cache.list(&state.layout, known);
+    let (cache, other) = <(trash_list::TrashCache, trash_list::TrashCache)>::default();
+    assert!(list(&cache, false).unwrap().is_empty());
+    root_disk::make(&state.layout, uid(), mib(8)).unwrap();
+    trash::all(&state.layout, &ran(), at(60)).unwrap();
+    cache.changed();
+    assert_eq!(list(&cache, false).unwrap().len(), 1);
+    let (place, away) = (state.layout.trash(), state.layout.vms().join("away"));
+    std::fs::rename(&place, &away).unwrap();
+    // As seen before, or as the database says.
+    for (cache, known) in [(&cache, false), (&other, true), (&other, false)] {
+        let error = list(cache, known).unwrap_err();
+        assert!(error.message.contains("isn't there"), "{error}");
+        assert!(error.remedy.unwrap().contains("mkdir"));
+    }
+    std::fs::rename(&away, &place).unwrap();
+    assert_eq!(list(&cache, false).unwrap().len(), 1);
+    assert_eq!(list(&other, true).unwrap().len(), 1);
 }
 
 #[test]

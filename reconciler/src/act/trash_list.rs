@@ -3,11 +3,13 @@
 //! Guarantees: an entry is read from its own directory, never guessed: one
 //! whose description can't be read says so, and brings nothing back; disks
 //! come back by one rename(2), so that they are in one place at any moment; a
-//! list that was read while a step changed the trash isn't kept.
+//! list that was read while a step changed the trash isn't kept; a trash that was
+//! there and isn't now is away, not empty.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use banger_core::seam::{StepError, VmRef};
@@ -192,6 +194,8 @@ pub(super) fn empty(layout: &Layout, id: &str) -> Result<(), StepError> {
 /// The list as last read, until a step changes the trash.
 #[derive(Default)]
 pub(super) struct TrashCache {
+    /// The trash was there once, or something is known to have lain in it.
+    known: AtomicBool,
     /// A leaf lock: never held across an await.
     list: Mutex<(u64, Option<Arc<Vec<Trashed>>>)>,
 }
@@ -207,8 +211,33 @@ impl TrashCache {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An error where there was a trash, and none is there now: its file system
+    /// may not be mounted. `known`: the caller knows of something in it. Blocks.
+    pub(super) fn refuse_missing(&self, layout: &Layout, known: bool) -> Result<(), StepError> {
+        let trash = layout.trash();
+        let there = trash
+            .try_exists()
+            .map_err(|error| failure::file("read the trash", &trash, error))?;
+        let known = self.known.fetch_or(known || there, Ordering::Relaxed) || known;
+        if there || !known {
+            return Ok(());
+        }
+        let trash = trash.display();
+        Err(StepError {
+            remedy: Some(format!(
+                "mount what it lies on; if it was removed on purpose, `mkdir -m 700 {trash}`"
+            )),
+            ..StepError::transient(format!("the trash {trash} isn't there any more"))
+        })
+    }
+
     /// The list; reads it where it isn't known. Blocks.
-    pub(super) fn list(&self, layout: &Layout) -> Result<Arc<Vec<Trashed>>, StepError> {
+    pub(super) fn list(
+        &self,
+        layout: &Layout,
+        known: bool,
+    ) -> Result<Arc<Vec<Trashed>>, StepError> {
+        self.refuse_missing(layout, known)?;
         let (mark, known) = self.lock().clone();
         if let Some(known) = known {
             return Ok(known);

@@ -95,7 +95,7 @@ impl<H: Host> Controller<H> {
         let uncounted_ms = self.uncounted_ms();
         let orphans = self.orphans().await;
         let forgotten = self.ledger.state().await.forgotten;
-        let found = self.host.trash().await;
+        let found = self.trash_found().await;
         // What vanished counts only once that is saved: a write that fails over
         // and over must not look like a mass of deletions.
         let mut vanish = self.vanish.clone();

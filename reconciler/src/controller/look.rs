@@ -90,7 +90,8 @@ impl<H: Host> Controller<H> {
         let (host, ledger) = (Arc::clone(&self.host), Arc::clone(&self.ledger));
         let (keep, ran_ms) = (self.settings.trash_keep, self.ran_ms);
         self.looks.spawn(async move {
-            let found = host.trash().await;
+            let known = !ledger.state().await.trash.is_empty();
+            let found = host.trash(known).await;
             let state = ledger.state().await;
             let items = trash::items(&found, &state, ran_ms, keep);
             let _ = answer.send(items);
@@ -165,7 +166,7 @@ impl<H: Host> Preview<H> {
                 Arc::new(self.host.observe(&vms).await)
             }
         };
-        let found = self.host.trash().await;
+        let found = self.host.trash(!state.trash.is_empty()).await;
         // Thousands of documents are milliseconds of work.
         let work = move || {
             let sources = self.sources.lock();

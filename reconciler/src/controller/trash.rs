@@ -73,7 +73,7 @@ impl<H: Host> Controller<H> {
         if self.ran_ms >= COUNTED_EVERY_MS {
             self.count_running().await?;
         }
-        let Ok(entries) = self.host.trash().await else {
+        let Ok(entries) = self.trash_found().await else {
             return Ok(());
         };
         let state = self.ledger.state().await;
@@ -296,7 +296,13 @@ impl<H: Host> Controller<H> {
     }
 
     async fn trash_entries(&self) -> Result<Arc<Vec<Trashed>>, Refusal> {
-        self.host.trash().await.map_err(|error| unreadable(&error))
+        self.trash_found().await.map_err(|error| unreadable(&error))
+    }
+
+    /// What the host says of the trash, given what is known to lie there.
+    pub(super) async fn trash_found(&self) -> Found {
+        let known = !self.ledger.state().await.trash.is_empty();
+        self.host.trash(known).await
     }
 }
 

@@ -64,6 +64,7 @@ struct State {
     all_blind: bool,
     disk_full: bool,
     pace: Duration,
+    trash_away: bool,
     /// What the wall clock says; `None`: what the real one does.
     wall_clock: Option<Timestamp>,
 }
@@ -94,6 +95,7 @@ impl Default for State {
             all_blind: false,
             disk_full: false,
             pace: Duration::ZERO,
+            trash_away: false,
             wall_clock: None,
         }
     }
@@ -479,6 +481,13 @@ impl FakeHost {
             (entry.disk, entry.vm) = (None, None);
             entry.unread = Some("injected: trash.json is empty".into());
         }
+    }
+
+    /// Takes the directory of the trash away, as where its file system isn't
+    /// mounted, or puts it back.
+    pub fn lose_trash(&self, away: bool) {
+        self.state().trash_away = away;
+        self.changed.notify_one();
     }
 
     /// Puts an image into the store, as an import does.
@@ -900,10 +909,15 @@ impl Host for FakeHost {
         in_time(self.remove_image_call(digest)).await
     }
 
-    async fn trash(&self) -> Result<Arc<Vec<Trashed>>, StepError> {
+    async fn trash(&self, known: bool) -> Result<Arc<Vec<Trashed>>, StepError> {
         let name = "reading the trash";
         let seen = self.faults.enter(name, false).and_then(|when| {
-            let seen = self.do_trash();
+            let away = self.state().trash_away;
+            let seen = match (away, known) {
+                (true, true) => Err(StepError::transient("ENOENT: the trash isn't there")),
+                (true, false) => Ok(Arc::default()),
+                (false, _) => self.do_trash(),
+            };
             self.faults.leave(name, when).map(|()| seen)
         });
         heard(seen).await.map_err(StepError::transient)?

@@ -232,3 +232,32 @@ async fn an_entry_that_cannot_be_read_is_told_and_replaced_by_nothing() {
     daemon.handle.sync().await.unwrap();
     assert_ne!(uid(&daemon.ready("web").await), uid(&web));
 }
+
+/// A name is not given to a new VM because nobody can see the old one's disks.
+#[tokio::test(start_paused = true)]
+async fn a_trash_that_is_away_is_not_an_empty_one() {
+    let (daemon, before) = up("").await;
+    daemon.remove("web.yaml").await;
+    daemon.until("gone", |now| now.vms.is_empty()).await;
+    daemon.host.lose_trash(true);
+    for _ in 0..2 {
+        daemon.write("web.yaml", &vm("web", "")).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let now = daemon
+            .until("refused", |now| !now.problems.is_empty())
+            .await;
+        assert!(now.vms.is_empty(), "{now:#?}");
+        assert!(daemon.handle.trash().await.is_err());
+        daemon.remove("web.yaml").await;
+    }
+    // What is known of it outlives the daemon.
+    let daemon = daemon.restart().await;
+    daemon.write("web.yaml", &vm("web", "")).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let now = daemon
+        .until("refused", |now| !now.problems.is_empty())
+        .await;
+    assert!(now.vms.is_empty(), "{now:#?}");
+    daemon.host.lose_trash(false);
+    assert_eq!(uid(&daemon.ready("web").await), uid(&before));
+}
