@@ -21,4 +21,5 @@ pub mod sandbox;
 pub mod server;
 pub mod source;
 pub mod store;
+pub mod systemd;
 pub mod wire;

@@ -10,11 +10,12 @@ use anyhow::{Context, anyhow, bail};
 use banger::act::files::private_directory;
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
-use banger::controller::{BootClock, Controller, Published, Settings};
+use banger::controller::{BootClock, Controller, Ended, Published, Settings};
 use banger::net::dns;
 use banger::sandbox::{self, Landlock};
 use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
+use banger::systemd;
 use banger_core::admit::Rules;
 use banger_core::config::Config;
 use banger_core::pressure::Pressure;
@@ -34,6 +35,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long a step may go on once the daemon is to stop; systemd waits longer.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Asked of systemd again and again while guests shut down with the host.
+const MORE_TIME: Duration = Duration::from_secs(30);
 /// The owner's key for `banger vm ssh`, below the home.
 const OWNERS_STATE: &str = ".local/state/banger";
 /// Slots of the simulated host.
@@ -272,6 +275,7 @@ struct Daemon {
 impl Daemon {
     async fn run<H: Host>(self, host: Arc<H>) -> anyhow::Result<()> {
         let state_dir = self.state_dir;
+        let real = !self.identity.simulated;
         // The lock comes before the socket: whoever holds it owns both.
         let (store, loaded) = Store::open(&state_dir)?;
         let socket = match &self.socket {
@@ -332,16 +336,19 @@ impl Daemon {
                 bail!("the loop ended though nobody asked it to");
             }
         }
-        tracing::info!("stopping; VMs go on running");
+        tracing::info!("stopping");
         tell(&[NotifyState::Stopping]);
         stop.cancel();
         if let Some(watchdog) = watchdog {
             // From here on systemd goes by TimeoutStopSec=.
             watchdog.abort();
         }
-        running
+        let ended = running
             .await
             .context("the loop ended by a fault of its own")?;
+        if real {
+            farewell(&ended).await;
+        }
         if let Some(names) = names {
             names
                 .await
@@ -350,6 +357,29 @@ impl Daemon {
         server
             .await
             .context("the server ended by a fault of its own")
+    }
+}
+
+/// VMs go on running, unless the host goes down: systemd keeps their VMMs until
+/// this daemon has ended, and so long their guests may take to shut down.
+async fn farewell<H: Host>(ended: &Ended<H>) {
+    match systemd::host_goes_down().await {
+        Ok(true) => {}
+        Ok(false) => return tracing::info!("VMs go on running"),
+        Err(error) => {
+            return tracing::warn!("VMs go on running; if the host goes down: {error}");
+        }
+    }
+    let mut more_time = tokio::time::interval(MORE_TIME / 3);
+    let guests = ended.shut_guests_down();
+    tokio::pin!(guests);
+    loop {
+        tokio::select! {
+            () = &mut guests => return,
+            _ = more_time.tick() => tell(&[NotifyState::ExtendTimeoutUsec(
+                MORE_TIME.as_micros().try_into().unwrap_or(u32::MAX),
+            )]),
+        }
     }
 }
 

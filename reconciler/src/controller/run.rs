@@ -32,6 +32,7 @@ use super::chain::End;
 use super::clock::BootClock;
 use super::collect::Collecting;
 use super::disk::{Disk, LOOK};
+use super::ended::Ended;
 use super::heartbeat::{BEAT, Heartbeat};
 use super::image::Importing;
 use super::ledger::Ledger;
@@ -217,7 +218,7 @@ impl<H: Host> Controller<H> {
 
     /// Runs until `stop`; then chains end at their next step, and everything
     /// on the host stays as it is.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) -> Ended<H> {
         let mut progress: Option<Instant> = None;
         let mut look = Instant::now() + LOOK;
         while !stop.is_cancelled() {
@@ -282,6 +283,12 @@ impl<H: Host> Controller<H> {
             }
         }
         self.leave().await;
+        Ended {
+            host: self.host,
+            ledger: self.ledger,
+            clock: self.clock,
+            boot_id: self.boot_id,
+        }
     }
 
     /// Awaits what the host does for a pass, and answers requests meanwhile:

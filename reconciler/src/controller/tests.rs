@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 mod adopting;
 mod collecting;
 
-use super::{BootClock, Confirm, Controller, Handle, Published, Settings};
+use super::{BootClock, Confirm, Controller, Ended, Handle, Published, Settings};
 use crate::store::Store;
 use crate::wire::request::{OverlayFile, Power};
 use crate::wire::response::Code;
@@ -34,6 +34,7 @@ mod disk;
 mod limits;
 mod missing;
 mod network;
+mod reboot;
 mod requests;
 mod trash;
 mod watchdog;
@@ -46,7 +47,7 @@ struct Daemon {
     host: FakeHost,
     handle: Handle,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Ended<FakeHost>>,
     began: Instant,
     /// How far the boot clock jumped ahead, milliseconds.
     skip: Arc<AtomicU64>,

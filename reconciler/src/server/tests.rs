@@ -15,6 +15,7 @@ use banger_core::config::VmDefaults;
 use banger_core::pressure::DiskLimits;
 use banger_core::status::Paths;
 use banger_testkit::FakeHost;
+use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +85,7 @@ impl Running {
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(serve(socket, handle, identity, stop.clone())),
-            tokio::spawn(controller.run(stop.clone())),
+            tokio::spawn(controller.run(stop.clone()).map(drop)),
         ];
         Self { root, stop, tasks }
     }

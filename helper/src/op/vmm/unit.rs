@@ -69,6 +69,14 @@ impl<'a> Service<'a> {
                 "Description",
                 Variant::from(format!("banger VM {}", self.uid)),
             ),
+            // As the host goes down it ends after the daemon, which has guests shut
+            // down first. Not `Before=` the daemon itself, whose own restarts would
+            // have to wait for starts of VMMs. What is default otherwise would order
+            // it after all sockets.
+            ("DefaultDependencies", Variant::from(false)),
+            ("Conflicts", names(&["shutdown.target"])),
+            ("Before", names(&["shutdown.target", "bangerd.socket"])),
+            ("After", names(&["sysinit.target"])),
             ("Type", Variant::from("exec")),
             ("Slice", Variant::from(SLICE)),
             ("ExecStart", command(self.entrance(install))),
@@ -137,6 +145,11 @@ impl<'a> Service<'a> {
         .map(str::to_owned)
         .to_vec()
     }
+}
+
+/// `as`: units.
+fn names(units: &[&'static str]) -> Variant<'static> {
+    Variant::from(units.to_vec())
 }
 
 /// `a(sasb)`: program, argv, whether a failure is ignored.

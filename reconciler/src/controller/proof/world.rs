@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{BootClock, Collect, Confirm, Controller, Handle, Refusal, Settings};
+use super::super::{BootClock, Collect, Confirm, Controller, Ended, Handle, Refusal, Settings};
 use crate::store::{OpenError, Store};
 use crate::wire::request::Power;
 
@@ -57,6 +57,8 @@ pub(super) enum Do {
     Images,
     EditImages,
     RemoveImages,
+    /// An import that was cut short left its files.
+    Litter,
     /// `banger gc`, until it leaves nothing.
     Collect,
     /// `banger trash empty`, of all that lies there.
@@ -88,7 +90,7 @@ pub(super) struct World {
     host: FakeHost,
     began: Instant,
     handle: Option<Handle>,
-    task: Option<JoinHandle<()>>,
+    task: Option<JoinHandle<Ended<FakeHost>>>,
     deaths: u32,
 }
 
@@ -238,6 +240,9 @@ impl World {
         match act {
             Do::Images => self.write("images.yaml", Some(IMAGE)).await,
             Do::EditImages => self.write("images.yaml", Some(EDITED)).await,
+            Do::Litter => self.host.with_extras(|extras| {
+                extras.staging.insert(".import-web".to_owned());
+            }),
             Do::Collect => {
                 self.ask(|handle| async move {
                     let collected = handle.collect(Collect::default()).await?;
