@@ -1,7 +1,7 @@
 //! What a daemon took over of the VMs that ran before it started.
 //!
 //! A running VMM is adopted where everything that proves it fits: the helper
-//! found its process in the VM's own unit with the right executable, pid and
+//! found its process, no longer root's, in the VM's own unit, with the pid and
 //! start time; an intent knows the uid; the database or the record beside its
 //! disks tells what it was started with in this boot; its root disk carries the
 //! VM's dm UUID; its API says that the guest runs. The others are told. Where
