@@ -170,7 +170,7 @@ fn images() -> Scenario {
 }
 
 fn collect() -> Scenario {
-    let acts = vec![Do::EditImages, Do::Settle, Do::Collect];
+    let acts = vec![Do::EditImages, Do::Settle, Do::Litter, Do::Collect];
     Scenario::new("gc", vec![Do::Images, Do::Settle], acts)
 }
 

@@ -384,6 +384,8 @@ impl FakeHost {
                 leaks.push(format!("image {} is nobody's", digest.0));
             }
         }
+        let staging = state.extras.staging.iter();
+        leaks.extend(staging.map(|name| format!("{name} was never finished")));
         leaks
     }
 

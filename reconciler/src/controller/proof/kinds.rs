@@ -126,6 +126,7 @@ fn the_scenarios_reach_every_kind_of_call() {
         "importing an image",
         "removing an image",
         "listing",
+        "removing a leftover",
         "observing",
         "reading the trash",
         "emptying the trash",
