@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          up                 reset (kill, boot the same disk)
-//! (none) ------> running <--------------------+
+//! (none) ------> running <--------------------+ reboot (down by itself, same disk)
 //!    ^              |  \______________________|
 //!    +--------------+
 //!     down (kill, remove the directory)
@@ -30,7 +30,7 @@ use crate::{
     artifacts::{Artifacts, pack},
     cache::Cache,
     console::{self, BootEnd},
-    process::ProcessName,
+    process::{ProcessName, wait_end},
     qemu::{Accel, MESSAGES, Machine, Memory},
     qmp::Qmp,
     run::run,
@@ -41,6 +41,9 @@ use crate::{
 
 /// From QEMU's start to systemd's default target.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// From the word to QEMU's end: a service may take systemd's 90 s to stop, and each
+/// of those after it, too.
+const DOWN_LIMIT: Duration = Duration::from_secs(300);
 /// Between two looks whether QEMU answers yet.
 const DOOR_STEP: Duration = Duration::from_millis(20);
 
@@ -300,6 +303,59 @@ impl Instance {
     ) -> Result<()> {
         let _lock = lock(cache, &self.name)?;
         self.kill()?;
+        self.boot_again(stages, signals)
+    }
+
+    /// An orderly reboot: the host shuts itself down, as at a person's word, and the
+    /// same disk is booted again.
+    ///
+    /// # Errors
+    /// It isn't down within five minutes, or dies on the way; it isn't up again within
+    /// 60 s.
+    pub fn reboot(
+        &mut self,
+        cache: &Cache,
+        stages: Stages,
+        signals: Option<BorrowedFd<'_>>,
+    ) -> Result<()> {
+        let _lock = lock(cache, &self.name)?;
+        let title = format!("shut host {} down", self.name);
+        stages.run(&title, || self.shut_down())?;
+        self.boot_again(stages, signals)
+    }
+
+    /// Ends with QEMU's own end, which is what a machine that is off comes to.
+    fn shut_down(&mut self) -> Result<()> {
+        let name = self.name.clone();
+        let console = self.console();
+        let offset = fs::metadata(&console).map_or(0, |file| file.len());
+        let process = running(&self.directory)?.and_then(|process| process.open().transpose());
+        let process = process.with_context(|| format!("host {name} isn't running"))??;
+        let ask = "systemctl --no-block poweroff";
+        let asked = self.ssh.exec("root", ask, DOWN_LIMIT)?;
+        // 255: the connection went before its answer came.
+        if ![0, 255].contains(&asked.status) {
+            bail!("host {name} doesn't shut down: {asked:?}");
+        }
+        if !wait_end(&process, DOWN_LIMIT).context("cannot wait for QEMU")? {
+            bail!(
+                "host {name} is not down after {} s; see {}",
+                DOWN_LIMIT.as_secs(),
+                console.display()
+            );
+        }
+        if let Some(mut child) = self.child.take() {
+            child.wait().context("cannot wait for QEMU")?;
+        }
+        // A kernel that panics ends QEMU as well.
+        let said = console::read_from(&console, offset).context("cannot read the console")?;
+        match console::death_in(&said) {
+            Some(line) => bail!("the kernel of host {name} died: {line}"),
+            None => Ok(()),
+        }
+    }
+
+    fn boot_again(&mut self, stages: Stages, signals: Option<BorrowedFd<'_>>) -> Result<()> {
         self.machine.memory = Memory::Anonymous;
         // The old port may be taken by now.
         self.machine.ssh_port = free_port()?;

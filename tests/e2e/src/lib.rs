@@ -11,6 +11,7 @@
 //! let id = host.exec(User::Owner, "id -u")?.ok()?;
 //! assert_eq!(id, "1000\n");
 //! host.reset()?; // a power cut
+//! host.reboot()?; // an orderly one
 //! # Ok(())
 //! # } // dropped: QEMU is killed, its disk removed
 //! ```

@@ -165,6 +165,15 @@ impl TestHost {
         self.instance.reset(&self.cache, self.stages, None)
     }
 
+    /// The orderly reboot: everything in the host is stopped, and asked to be, by its
+    /// own systemd; then the same disk is booted.
+    ///
+    /// # Errors
+    /// The host isn't down within five minutes, or not up again within 60 s.
+    pub fn reboot(&mut self) -> Result<()> {
+        self.instance.reboot(&self.cache, self.stages, None)
+    }
+
     /// The console line that tells of the death of the host's own kernel, if it
     /// has died (software SVM does that, rarely). QEMU's end without such a
     /// line counts as well.

@@ -87,6 +87,18 @@ fn a_host_has_its_accounts_files_internet_and_survives_a_power_cut() {
     assert_eq!(fs::read_to_string(back).unwrap(), "carried\n");
     assert_eq!(host.crashed(), None);
 
+    // What runs is asked to stop, and has the time for it.
+    said(
+        &host,
+        User::Root,
+        "systemd-run --quiet -p ExecStop='/bin/sh -c \"sleep 1; echo well > /root/ended\"' sleep 600",
+    );
+    let before = pidfd_of(host.process_id().unwrap().unwrap());
+    host.reboot().unwrap();
+    assert_ends(&before);
+    assert_eq!(said(&host, User::Root, "cat /root/ended"), "well\n");
+    assert_eq!(host.crashed(), None);
+
     let after = pidfd_of(host.process_id().unwrap().unwrap());
     drop(host);
     assert_ends(&after);

@@ -58,6 +58,10 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "after_a_power_cut_everything_is_back",
+        run: system::power_cut,
+    },
+    Scenario {
+        name: "an_orderly_reboot_brings_everything_back",
         run: system::reboot,
     },
     Scenario {

@@ -171,7 +171,7 @@ const FAKES: &str = "for at in ~/bin /var/lib/banger; do mkdir -p $at; \
     echo 'PATH=$HOME/bin:$PATH' >> ~/.profile";
 
 /// The host loses power; what ran runs again, with what was synced.
-pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
+pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     promises::make(lab)?;
     lab.guest("web", "echo kept > /var/marker; sync")?;
     let uid = lab.field("web", ".metadata.uid")?;
@@ -187,6 +187,25 @@ pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
     promises::apart(lab)?;
     promises::hold(lab)?;
     promises::mended(lab)
+}
+
+/// The host is shut down as at a person's word, and booted again.
+pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    lab.guest("web", "echo kept > /var/marker; sync")?;
+    let uid = lab.field("web", ".metadata.uid")?;
+    lab.host.reboot()?;
+    decoys::plant(&lab.host)?;
+    lab.ready("web")?;
+    ensure!(
+        lab.field("web", ".metadata.uid")? == uid,
+        "it is another VM"
+    );
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the disk is another one");
+    let list = lab.owner("banger doctor --inventory")?;
+    ensure!(list.contains("0 unowned, 0 missing"), "{list}");
+    decoys::untouched(&lab.host)
 }
 
 pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
