@@ -23,7 +23,7 @@ pub struct BeyondPool {
 }
 
 impl PoolSize {
-    /// The quota on warm taps.
+    /// The quota on taps that are made to be warm.
     pub const MOST: u8 = 64;
     /// No pool: its taps go.
     pub const EMPTY: Self = Self(0);
@@ -31,6 +31,13 @@ impl PoolSize {
     /// The number itself.
     pub const fn get(self) -> u8 {
         self.0
+    }
+
+    /// How many warm taps may stand, twice the size. The pool is full again soon
+    /// after a VM took one: without the room beyond, the tap that a VM gives back
+    /// would always be one too many.
+    pub const fn most_kept(self) -> u16 {
+        self.0 as u16 * 2
     }
 }
 

@@ -6,6 +6,10 @@
 //!                      +--surplus--> absent <---+
 //! ```
 //!
+//! Taps are made up to the pool's size; those that come back are kept up to
+//! [`PoolSize::most_kept`], because the pool was filled up meanwhile, and to
+//! delete a tap costs the kernel 16 ms.
+//!
 //! A warm tap is `tap-pool-<n>`, its alias `pool`, a port of our bridge, down,
 //! and root's, so that no VMM can attach to it. It changes hands in one message,
 //! because a crash of the helper can't divide that; whatever a crash leaves
@@ -155,7 +159,7 @@ pub async fn hand_over(
 pub async fn release(host: &Host, netlink: &Netlink, link: &Link) -> Result<bool, Failure> {
     let _held = hold(host, link)?;
     let stock = &host.pool.stock;
-    if let Some(room) = stock.room(1).pop()
+    if let Some(room) = stock.spare_room()
         && let Some(bridge) = netlink.link(&host.install.bridge).await?
     {
         match clean::wash(netlink, &bridge, link, room.number).await {

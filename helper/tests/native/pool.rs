@@ -107,9 +107,12 @@ fn a_warm_tap_goes_to_a_vm_and_comes_back_clean() {
                 "on",
             ],
         );
+        // The pool is filled up before the VM ends.
+        bench.changed(&ensure(2, 2), &[]);
+        assert_eq!(counts(bench), (2, 0, 1));
         bench.changed(&release(uid, 7), &[]);
         bench.unchanged(&release(uid, 7), &[]);
-        let back = ip_link("tap-pool-1");
+        let back = ip_link("tap-pool-3");
         assert_eq!(back["ifindex"], warm["ifindex"], "kept, not made anew");
         assert_ne!(back["address"], "02:ba:0a:d5:00:63");
         assert_eq!(
@@ -117,10 +120,11 @@ fn a_warm_tap_goes_to_a_vm_and_comes_back_clean() {
             "{back}"
         );
         assert_eq!(back["linkinfo"]["info_data"], warm["linkinfo"]["info_data"]);
-        assert!(!run("ip", &["address", "show", "dev", "tap-pool-1"]).contains("10.99"));
-        assert_eq!(counts(bench), (2, 0, 0));
+        assert!(!run("ip", &["address", "show", "dev", "tap-pool-3"]).contains("10.99"));
+        assert_eq!(counts(bench), (3, 0, 0));
+        bench.unchanged(&ensure(2, 2), &[]);
         let pool = pool(bench);
-        assert_eq!((pool.created, pool.failed), (2, 0));
+        assert_eq!((pool.created, pool.failed), (3, 0));
         // And it can be had again, by another VM.
         let other = bench.uid();
         bench.changed(&claim(other, 8), &[]);
@@ -132,12 +136,15 @@ fn a_warm_tap_goes_to_a_vm_and_comes_back_clean() {
 fn a_pool_that_is_full_keeps_no_more() {
     native("a_pool_that_is_full_keeps_no_more", &NEEDS, |bench| {
         bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
-        let uid = bench.uid();
+        let (uid, other) = (bench.uid(), bench.uid());
         bench.changed(&claim(uid, 1), &[]);
+        bench.changed(&claim(other, 2), &[]);
         bench.changed(&ensure(1, 1), &[]);
         bench.changed(&release(uid, 1), &[]);
-        assert_eq!(counts(bench), (1, 0, 0));
-        assert!(!names().contains("bgr1"));
+        assert_eq!(counts(bench), (2, 0, 1), "one more than the size is kept");
+        bench.changed(&release(other, 2), &[]);
+        assert_eq!(counts(bench), (2, 0, 0));
+        assert!(!names().contains("bgr2"));
         // Without a size it is as it was before there was a pool.
         bench.changed(&ensure(0, 1), &[]);
         bench.changed(&claim(uid, 1), &[]);
@@ -309,7 +316,7 @@ fn no_tap_is_handed_out_twice() {
                     scope.spawn(move || bench.changed(&release(*uid, n), &[]));
                 }
             });
-            assert_eq!(counts(&bench), (16, 0, 0));
+            assert_eq!(counts(&bench), (32, 0, 0));
         }
     });
 }
@@ -373,7 +380,7 @@ fn at_size_0_every_tap_of_the_pool_goes_and_no_other() {
         bench.changed(&claim(uid, 1), &[]);
         run("ip", &["tuntap", "add", "mine", "mode", "tap"]);
         bench.changed(&ensure(5, 1), &[]);
-        assert_eq!(counts(bench), (5, 0, 1));
+        assert_eq!(counts(bench), (10, 0, 1), "twice the size stays");
         // It needs no bridge.
         run("ip", &["link", "delete", "br-test"]);
         bench.changed(&ensure(0, 1), &[]);

@@ -139,8 +139,8 @@ impl State {
     }
 }
 
-fn size(pool: TapPool) -> u32 {
-    pool.size.map_or(0, |size| size.get().into())
+fn most_kept(pool: TapPool) -> u32 {
+    pool.size.map_or(0, |size| size.most_kept().into())
 }
 
 impl FakeHost {
@@ -558,7 +558,7 @@ impl FakeHost {
             here.step(vm, step, numbers, foreign, &boot_id(*boot))?;
             match (had_tap, here.tap.is_some()) {
                 (false, true) => pool.warm = pool.warm.saturating_sub(1),
-                (true, false) if pool.warm < size(*pool) => pool.warm += 1,
+                (true, false) if pool.warm < most_kept(*pool) => pool.warm += 1,
                 _ => {}
             }
             Ok(())
@@ -600,7 +600,7 @@ impl FakeHost {
                         let wanted = u32::from(size.get());
                         pool.created += u64::from(wanted.saturating_sub(pool.warm));
                         pool.size = Some(*size);
-                        pool.warm = wanted;
+                        pool.warm = pool.warm.clamp(wanted, size.most_kept().into());
                     }
                     HostStep::EnsureBallast { size } => resize(&mut state.room, *size)?,
                     HostStep::ReleaseBallast => resize(&mut state.room, Quantity::default())?,

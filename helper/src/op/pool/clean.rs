@@ -68,7 +68,7 @@ pub(super) async fn leftovers(
             continue;
         };
         info!("{} was left between pool and VM", link.name);
-        match (stock.room(1).pop(), bridge) {
+        match (stock.spare_room(), bridge) {
             (Some(room), Some(bridge)) => {
                 match wash(netlink, bridge, &link, room.number).await {
                     Ok(()) => {
@@ -86,7 +86,7 @@ pub(super) async fn leftovers(
     Ok(changed | delete(host, netlink, |link| indexes.contains(&link.index)).await?)
 }
 
-/// Deletes warm taps beyond the pool's size.
+/// Deletes warm taps beyond the most that are kept.
 pub(super) async fn surplus(host: &Host, netlink: &Netlink) -> Result<bool, Failure> {
     let surplus = host.pool.stock.take_surplus();
     let names: Vec<String> = surplus

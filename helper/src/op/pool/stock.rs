@@ -118,12 +118,12 @@ impl Stock {
         })
     }
 
-    /// Takes out what is beyond the size.
+    /// Takes out what is beyond the most that are kept.
     pub fn take_surplus(&self) -> Vec<Taken<'_>> {
         let mut state = self.state();
-        let size = state.room_in_all();
+        let most = state.most_kept();
         let mut taken = Vec::new();
-        while state.warm.len() + state.coming.len() > size {
+        while state.warm.len() + state.coming.len() > most {
             let Some(number) = state.warm.pop_last() else {
                 break;
             };
@@ -138,10 +138,17 @@ impl Stock {
 
     /// Reserves room for as many taps as are missing, at most so many.
     pub fn room(&self, most: usize) -> Vec<Room<'_>> {
+        self.reserve(State::least_kept, most)
+    }
+
+    /// Reserves room for a tap that is there and may be kept.
+    pub fn spare_room(&self) -> Option<Room<'_>> {
+        self.reserve(State::most_kept, 1).pop()
+    }
+
+    fn reserve(&self, limit: fn(&State) -> usize, most: usize) -> Vec<Room<'_>> {
         let mut state = self.state();
-        let missing = state
-            .room_in_all()
-            .saturating_sub(state.warm.len() + state.coming.len());
+        let missing = limit(&state).saturating_sub(state.warm.len() + state.coming.len());
         let numbers: Vec<u16> = (1..=u16::MAX)
             .filter(|number| state.is_free(*number))
             .take(missing.min(most))
@@ -177,8 +184,12 @@ impl Stock {
 }
 
 impl State {
-    fn room_in_all(&self) -> usize {
+    fn least_kept(&self) -> usize {
         self.size.map_or(0, |size| size.get().into())
+    }
+
+    fn most_kept(&self) -> usize {
+        self.size.map_or(0, |size| size.most_kept().into())
     }
 
     fn is_free(&self, number: u16) -> bool {

@@ -134,7 +134,8 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Pool {
-    /// Taps that are kept warm, 0 to 64; none at 0.
+    /// Taps that are kept warm, 0 to 64; none at 0. Of those that VMs give back as
+    /// many again are kept.
     #[schemars(range(max = 64))]
     pub taps: u8,
     /// Taps that are made at the same time, 1 to 16.

@@ -24,10 +24,11 @@ pub(super) fn plan(
     let PoolTarget { size, parallel } = target?;
     let pool = observed.pool.present()?;
     // The size counts as well: by it the helper knows what to keep of the taps
-    // that VMs give back, and a helper that began anew doesn't know it.
-    let stands = pool.size.unwrap_or_default() == size
-        && pool.warm == u32::from(size.get())
-        && pool.unfinished == 0;
+    // that VMs give back, and a helper that began anew doesn't know it. What they
+    // gave back beyond it is no reason to do anything.
+    let kept = u32::from(size.get())..=u32::from(size.most_kept());
+    let stands =
+        pool.size.unwrap_or_default() == size && kept.contains(&pool.warm) && pool.unfinished == 0;
     let wanted = intents.vms.values().any(wants_to_run);
     let possible = match &observed.bridge {
         _ if size.get() == 0 => true,

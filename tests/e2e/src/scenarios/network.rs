@@ -136,10 +136,13 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         lab.owner("banger wait --for=condition=Ready vm/worker --timeout 120s")?;
         Ok(())
     };
-    let warm = |taps: &str| {
-        format!("[ $(cat /sys/class/net/*/ifalias 2>/dev/null | grep -cx pool) = {taps} ]")
+    let warm = |least: u8, most: u8| {
+        format!(
+            "warm=$(cat /sys/class/net/*/ifalias 2>/dev/null | grep -cx pool); \
+             [ $warm -ge {least} ] && [ $warm -le {most} ]"
+        )
     };
-    restart(lab, "[network]\nguestToGuest = false\n[pool]\ntaps = 2\n")?;
+    restart(lab, "[network]\nguestToGuest = false\n[pool]\ntaps = 1\n")?;
     lab.until(
         "the guests are apart",
         "nft list chain bridge banger crossing | grep -q drop",
@@ -151,9 +154,9 @@ pub(super) fn policies(lab: &mut Lab) -> Result<()> {
         "guests that are apart reached each other: {near:?}"
     );
     lab.guest("worker", FETCH)?;
-    lab.until("two taps are warm", &warm("2"), Duration::from_secs(60))?;
+    lab.until("one or two are warm", &warm(1, 2), Duration::from_secs(60))?;
     restart(lab, "")?;
-    lab.until("four taps are warm", &warm("4"), Duration::from_secs(60))?;
+    lab.until("four to eight are", &warm(4, 8), Duration::from_secs(60))?;
     lab.until(
         "the guests are together",
         "! nft list chain bridge banger crossing | grep -q drop",

@@ -60,7 +60,7 @@ fn again(lab: &Lab) -> Result<()> {
             "no {fact} {value}: {status:?}"
         );
     }
-    let pool = |line: &str| line.starts_with("pass  tap pool") && line.contains("4 warm, 2 in use");
+    let pool = |line: &str| line.starts_with("pass  tap pool") && line.contains(" warm, 2 in use");
     ensure!(
         status.stdout.lines().any(pool),
         "no tap pool of two VMs: {status:?}"

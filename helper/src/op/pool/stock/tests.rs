@@ -33,8 +33,24 @@ fn room_is_for_what_is_missing_under_numbers_that_nobody_has() {
 #[test]
 fn nothing_is_kept_before_a_size_is_told() {
     let stock = Stock::default();
-    assert!(stock.room(1).is_empty());
+    assert!(stock.room(1).is_empty() && stock.spare_room().is_none());
     assert!(stock.take().is_none());
+}
+
+#[test]
+fn a_full_pool_keeps_as_many_again_that_come_back() {
+    let stock = stock(2, &[1, 2], &[]);
+    assert!(stock.room(16).is_empty());
+    let (one, two) = (stock.spare_room(), stock.spare_room());
+    assert!(stock.spare_room().is_none(), "those under way count");
+    for room in [one, two].into_iter().flatten() {
+        room.fill();
+    }
+    assert!(stock.take_surplus().is_empty() && stock.spare_room().is_none());
+    // At size 0 nothing is kept.
+    stock.set_size(PoolSize::EMPTY);
+    assert!(stock.spare_room().is_none());
+    assert_eq!(stock.take_surplus().len(), 4);
 }
 
 #[test]
@@ -69,7 +85,7 @@ fn a_smaller_size_leaves_a_surplus() {
     assert!(stock.take_surplus().is_empty());
     stock.set_size(1.try_into().unwrap());
     let surplus: Vec<u16> = stock.take_surplus().iter().map(|t| t.number).collect();
-    assert_eq!(surplus, [4, 3, 2]);
+    assert_eq!(surplus, [4, 3], "twice the size stays");
 }
 
 #[test]
