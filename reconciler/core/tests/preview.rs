@@ -366,7 +366,7 @@ fn status_tells_ready_and_what_is_to_come() {
     let planned = plan(&admission.intents, &observed, CLOCK);
     let paths = Paths {
         state_dir: PathBuf::from("/state"),
-        runtime_dir: PathBuf::from("/run"),
+        known_hosts: PathBuf::from("/home/known_hosts"),
     };
     let (held, previous, activity) = (BTreeMap::new(), BTreeMap::new(), Activity::default());
     let view = View {
@@ -430,7 +430,7 @@ fn a_silent_guest_with_an_initrd_of_ones_own_is_told_apart() {
             previous: &BTreeMap::new(),
             paths: &Paths {
                 state_dir: PathBuf::from("/state"),
-                runtime_dir: PathBuf::from("/run"),
+                known_hosts: PathBuf::from("/home/known_hosts"),
             },
             now: Timestamp::UNIX_EPOCH,
         };
@@ -708,7 +708,7 @@ fn a_firewall_in_the_way_is_a_condition() {
         let planned = plan(intents, &observed, CLOCK);
         let paths = Paths {
             state_dir: PathBuf::from("/state"),
-            runtime_dir: PathBuf::from("/run"),
+            known_hosts: PathBuf::from("/home/known_hosts"),
         };
         let view = View {
             intents,

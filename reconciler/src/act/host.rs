@@ -21,7 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, network, record, root_disk, serial_log, trash, trash_list, work_disk};
+use super::{failure, files, network, record, root_disk, serial_log, trash, trash_list, work_disk};
+use crate::guest::known_hosts;
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
 use crate::helper_client::HelperClient;
@@ -39,7 +40,7 @@ pub struct RealHostOptions {
     pub dns: bool,
     /// The prefix of guests' IPv6 addresses; `None`: they have none.
     pub ula: Option<Ula>,
-    /// The owner's home, for the key that `banger vm ssh` uses.
+    /// The owner's home, for what `banger vm ssh` needs: its key, guests' host keys.
     pub home: PathBuf,
     /// Whether guests may be given files of `~/.ssh`.
     pub allow_ssh: bool,
@@ -78,7 +79,11 @@ impl RealHost {
     /// A host; must be called within a tokio runtime. Nothing is done yet.
     pub fn new(options: RealHostOptions) -> Self {
         let shared = Arc::new(Shared {
-            layout: Layout::new(options.state_dir, options.runtime_dir),
+            layout: Layout::new(
+                options.state_dir,
+                options.runtime_dir,
+                options.home.join(known_hosts::DIRECTORY),
+            ),
             helper: HelperClient::new(options.helper_socket),
             install: options.install,
             dns: options.dns,
@@ -278,11 +283,18 @@ impl Host for RealHost {
                 self.changing_trash(work).await
             }
             Step::DropDisks { purge: true } => {
-                failure::blocking(move || trash::purge(&layout, uid)).await
+                let work = move || {
+                    forget_host_keys(&layout, uid)?;
+                    trash::purge(&layout, uid)
+                };
+                failure::blocking(work).await
             }
             Step::DropDisks { purge: false } => {
                 let vm = vm.clone();
-                let work = move || trash::all(&layout, &vm, Timestamp::now());
+                let work = move || {
+                    forget_host_keys(&layout, uid)?;
+                    trash::all(&layout, &vm, Timestamp::now())
+                };
                 self.changing_trash(work).await
             }
             Step::AttachLoop { role, image } => {
@@ -378,6 +390,12 @@ fn intended<'a>(vm: &'a VmRef, step: &Step) -> Result<&'a VmIntent, StepError> {
             "report this as a bug of banger",
         )),
     }
+}
+
+/// They are pinned anew when the guest is ready again, should its disks come back.
+fn forget_host_keys(layout: &Layout, uid: VmUid) -> Result<(), StepError> {
+    let path = layout.known_hosts(uid);
+    files::remove(&path).map_err(|error| failure::file("remove", &path, error))
 }
 
 async fn publish_ports(shared: &Shared, vm: &VmIntent) -> Result<(), StepError> {

@@ -1,11 +1,12 @@
 //! Where everything stands. Paths only; nothing here touches a file.
 //!
 //! ```text
-//! <state>/vms/<uid>/{root.cow, work.ext4, serial.log, known_hosts, leaving, handles.json, vm.json}
+//! <state>/vms/<uid>/{root.cow, work.ext4, serial.log, leaving, handles.json, vm.json}
 //! <state>/images/<digest>/{rootfs.ext4, vmlinux, initrd}
 //! <state>/trash/<uid>-<name>-<time>/…
 //! <state>/ballast
 //! <runtime>/vms/<uid>/{fc.sock, v.sock, v.sock_1024, metrics}
+//! <known hosts, in the owner's home>/<uid>
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -18,14 +19,20 @@ use banger_protocol::{DiskRole, VmUid};
 pub struct Layout {
     state: PathBuf,
     runtime: PathBuf,
+    known_hosts: PathBuf,
 }
 
 impl Layout {
-    /// With this state directory and this runtime directory.
-    pub fn new(state: impl Into<PathBuf>, runtime: impl Into<PathBuf>) -> Self {
+    /// With these directories for state, sockets and guests' host keys.
+    pub fn new(
+        state: impl Into<PathBuf>,
+        runtime: impl Into<PathBuf>,
+        known_hosts: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             state: state.into(),
             runtime: runtime.into(),
+            known_hosts: known_hosts.into(),
         }
     }
 
@@ -65,7 +72,7 @@ impl Layout {
 
     /// The guest's pinned SSH host keys.
     pub fn known_hosts(&self, uid: VmUid) -> PathBuf {
-        self.vm(uid).join("known_hosts")
+        self.known_hosts.join(uid.to_string())
     }
 
     /// There once the guest announced its end, until the next start.

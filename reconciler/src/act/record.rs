@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_record_is_renewed_around_the_start_that_it_tells_of() {
         let root = tempfile::tempdir().unwrap();
-        let layout = Layout::new(root.path(), root.path().join("run"));
+        let layout = Layout::new(root.path(), root.path().join("run"), root.path());
         let vm = generate::vm(1, generate::spec("debian"));
         let told = || read(&layout, vm.uid).unwrap().unwrap();
         // There is no directory, so that there are no disks either.
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written_or_not_at_all() {
         let root = tempfile::tempdir().unwrap();
-        let layout = Layout::new(root.path(), root.path().join("run"));
+        let layout = Layout::new(root.path(), root.path().join("run"), root.path());
         let vm = generate::vm(1, generate::spec("debian"));
         let uid = vm.uid;
         // Without a directory there is nowhere to write it, and no harm.

@@ -7,8 +7,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use banger_core::intent::VmIntent;
-use banger_core::seam::VmRef;
-use banger_protocol::{DiskRole, Family, Firewall, Obstacle, Sectors, VmUid, Way};
+use banger_core::plan::Step;
+use banger_core::seam::{Host as _, VmRef};
+use banger_protocol::{DiskRole, Family, Firewall, Install, Obstacle, Sectors, VmUid, Way};
 use banger_testkit::generate;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -16,7 +17,9 @@ use proptest::prelude::*;
 use super::layout::Layout;
 use super::root_disk::{self, cow_length};
 use super::trash::TrashEntry;
+use super::{RealHost, RealHostOptions};
 use super::{ballast, host, network, room, serial_log, trash, trash_list, work_disk};
+use crate::guest::known_hosts;
 
 const MIB: u64 = 1 << 20;
 
@@ -28,7 +31,11 @@ struct State {
 fn state() -> State {
     let directory = tempfile::tempdir().unwrap();
     State {
-        layout: Layout::new(directory.path().join("state"), directory.path().join("run")),
+        layout: Layout::new(
+            directory.path().join("state"),
+            directory.path().join("run"),
+            directory.path().join("known_hosts"),
+        ),
         _directory: directory,
     }
 }
@@ -563,4 +570,43 @@ fn only_what_guests_send_is_in_their_way() {
     assert!(!concerns(Way::Back, Family::Ipv6, true, false));
     assert!(concerns(Way::Guest, Family::Ipv4, false, false));
     assert!(!concerns(Way::Guest, Family::Ipv6, true, false));
+}
+
+#[tokio::test]
+async fn host_keys_stay_in_the_home_and_go_with_the_vms_disks() {
+    let root = tempfile::tempdir().unwrap();
+    let install = Install {
+        owner: "owner".into(),
+        owner_uid: 41_000,
+        owner_gid: 41_000,
+        state_dir: root.path().join("state"),
+        jail_dir: root.path().join("jail"),
+        bridge: "br-test".into(),
+        subnet: "10.213.0.0/24".parse().unwrap(),
+        subnet6: None,
+        uid_base: 50_000,
+        slots: 100,
+        firecracker: "/usr/lib/banger/firecracker".into(),
+        jailer: "/usr/lib/banger/jailer".into(),
+        agent: "/usr/lib/banger/agent".into(),
+    };
+    let home = root.path().join("home");
+    let mut options = RealHostOptions::installed(install, home.clone());
+    options.helper_socket = root.path().join("no-helper");
+    let host = RealHost::new(options);
+    let pinned = host.layout().known_hosts(uid());
+    assert!(pinned.starts_with(home.join(".local/state/banger/known_hosts")));
+    for purge in [false, true] {
+        let size = mib(64);
+        let vm = VmRef::Intended(Box::new(vm()));
+        host.vm_step(&vm, &Step::MakeRootDisk { size })
+            .await
+            .unwrap();
+        known_hosts::write(&pinned, uid(), &["ssh-ed25519 AAAA".to_owned()]).unwrap();
+        // A crash may have it done twice.
+        for _ in 0..2 {
+            host.vm_step(&vm, &Step::DropDisks { purge }).await.unwrap();
+            assert!(!pinned.exists(), "purge: {purge}");
+        }
+    }
 }

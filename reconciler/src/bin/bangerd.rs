@@ -11,6 +11,7 @@ use banger::act::files::private_directory;
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
 use banger::controller::{BootClock, Controller, Ended, Published, Settings};
+use banger::guest::known_hosts;
 use banger::net::dns;
 use banger::sandbox::{self, Landlock};
 use banger::server::{Identity, Socket, serve};
@@ -37,7 +38,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Asked of systemd again and again while guests shut down with the host.
 const MORE_TIME: Duration = Duration::from_secs(30);
-/// The owner's key for `banger vm ssh`, below the home.
+/// The owner's key for `banger vm ssh` and guests' host keys, below the home.
 const OWNERS_STATE: &str = ".local/state/banger";
 /// Slots of the simulated host.
 const SIMULATED_SLOTS: u16 = 16_000;
@@ -289,12 +290,12 @@ impl Daemon {
                 self.config.directories.vms.clone(),
                 self.config.directories.images.clone(),
             ],
-            home: self.home,
             rules: self.rules,
             paths: Paths {
                 state_dir,
-                runtime_dir: install::RUNTIME_DIR.into(),
+                known_hosts: self.home.join(known_hosts::DIRECTORY),
             },
+            home: self.home,
             memory_headroom: self.config.limits.memory_headroom.bytes(),
             pool: self.config.pool.target(),
             disk: self.config.disk.limits(),

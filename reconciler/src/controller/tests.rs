@@ -119,7 +119,7 @@ impl Daemon {
             },
             paths: Paths {
                 state_dir,
-                runtime_dir: "/run/banger".into(),
+                known_hosts: "/home/owner/known_hosts".into(),
             },
             trash_keep: Duration::from_secs(3 * 3600),
             memory_headroom: 0,

@@ -1,4 +1,5 @@
-//! A guest's SSH host keys, pinned in a `known_hosts` file of its own.
+//! A guest's SSH host keys, pinned in a `known_hosts` file of its own, in the
+//! owner's home beside the key that `banger vm ssh` uses.
 //!
 //! Assumes that `ssh` is called with `HostKeyAlias=banger-<uid>` and this file
 //! alone. The keys come from the guest, so that a line is written only if it
@@ -11,6 +12,8 @@ use banger_protocol::VmUid;
 
 use crate::act::files;
 
+/// Where the files stand, each under its VM's uid, below the home directory.
+pub const DIRECTORY: &str = ".local/state/banger/known_hosts";
 /// Keys that are taken at most.
 const MAX_KEYS: usize = 16;
 /// A key's length at most; an RSA key of 16,384 bits has 2,800.
@@ -31,8 +34,11 @@ pub fn text(uid: VmUid, host_keys: &[String]) -> String {
         .collect()
 }
 
-/// Writes the file anew, in one step.
+/// Writes the file anew, in one step; its directory is made if it isn't there.
 pub fn write(path: &Path, uid: VmUid, host_keys: &[String]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        files::private_directory(directory)?;
+    }
     files::replace(path, text(uid, host_keys).as_bytes())
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use banger_agent_protocol::{
-    AgentRequest, AgentResponse, Boot, GuestConfig, GuestIpv6, Leaving, MAX_FRAME,
+    AgentRequest, AgentResponse, Boot, GuestConfig, GuestIpv6, Leaving, MAX_FRAME, Readiness,
 };
 use banger_core::observed::Guest;
 use banger_protocol::VmUid;
@@ -60,7 +60,7 @@ fn host() -> Host {
     let channel = Arc::new(Channel {
         uid: uid(),
         word: Arc::new(Word::silent(Arc::clone(&changed))),
-        known_hosts: path.join("known_hosts"),
+        known_hosts: path.join("known_hosts").join(uid().to_string()),
         leaving: path.join("leaving"),
         config: Mutex::new(guest_config()),
         addresses: Mutex::default(),
@@ -120,7 +120,7 @@ async fn a_ready_guest_is_pinned_and_asks_for_a_pass() {
     .await;
     assert_eq!(host.channel.word.last(), Guest::Ready);
     host.changed.notified().await;
-    let pinned = std::fs::read_to_string(host.path.join("known_hosts")).unwrap();
+    let pinned = std::fs::read_to_string(&host.channel.known_hosts).unwrap();
     let name = known_hosts::alias(uid());
     assert_eq!(
         pinned,
@@ -316,8 +316,8 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Answers every ping; counts them.
-fn answering(directory: &Path) -> Arc<Mutex<u32>> {
+/// Answers every ping, the guest being ready or not; counts them.
+fn answering(directory: &Path, ready: Option<Readiness>) -> Arc<Mutex<u32>> {
     let listener = UnixListener::bind(directory.join("v.sock")).unwrap();
     let pings = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&pings);
@@ -327,7 +327,7 @@ fn answering(directory: &Path) -> Arc<Mutex<u32>> {
             let pong = AgentResponse::Pong {
                 agent: "0.1.0".into(),
                 uptime_seconds: 3,
-                ready: None,
+                ready: ready.clone(),
             };
             firecracker(stream, "OK 1073741824\n", Some(pong)).await;
             *counted.lock().unwrap() += 1;
@@ -336,13 +336,51 @@ fn answering(directory: &Path) -> Arc<Mutex<u32>> {
     pings
 }
 
+fn layout(directory: &Path) -> Layout {
+    let [state, run, home] = ["state", "run", "home"].map(|name| directory.join(name));
+    Layout::new(state, run, home.join(known_hosts::DIRECTORY))
+}
+
+/// As where an earlier daemon had them elsewhere, or the owner has removed them.
+#[tokio::test]
+async fn keys_of_a_guest_that_was_ready_before_are_pinned_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = layout(directory.path());
+    let sockets = layout.sockets(uid());
+    std::fs::create_dir_all(&sockets).unwrap();
+    let readiness = Readiness {
+        host_keys: vec!["ssh-ed25519 AAAA".to_owned()],
+        ssh: true,
+        ipv6: Vec::new(),
+    };
+    answering(&sockets, Some(readiness));
+    let process = Process {
+        pid: 7,
+        start_time: 7,
+    };
+    let changed = Arc::new(Notify::new());
+    let told = Arc::clone(&changed);
+    let attendant = Attendant::attend(&layout, uid(), process, guest_config(), told).unwrap();
+    let ready = tokio::time::timeout(Duration::from_secs(10), changed.notified());
+    ready.await.unwrap();
+    assert_eq!(attendant.word(), Guest::Ready);
+    let file = layout.known_hosts(uid());
+    let below_home = format!("home/.local/state/banger/known_hosts/{}", uid());
+    assert_eq!(file, directory.path().join(below_home));
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        known_hosts::text(uid(), &["ssh-ed25519 AAAA".to_owned()])
+    );
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_stands_still_misses_no_ping() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path().join("state"), directory.path().join("run"));
+    let layout = layout(directory.path());
     let sockets = layout.sockets(uid());
     std::fs::create_dir_all(&sockets).unwrap();
-    let pings = answering(&sockets);
+    let pings = answering(&sockets, None);
     let process = Process {
         pid: 7,
         start_time: 7,

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn directories_scratch_files_and_leftovers_are_read() {
         let root = tempfile::tempdir().unwrap();
-        let layout = Layout::new(root.path(), "/run/none");
+        let layout = Layout::new(root.path(), "/run/none", "/home/none");
         let empty = FileHoldings::read(&layout);
         assert!(empty.directories.unwrap().is_empty() && empty.staging.unwrap().is_empty());
 

@@ -291,7 +291,7 @@ fn a_vm_that_only_its_directory_knows_is_seen() {
 #[test]
 fn files_are_read_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path(), directory.path());
+    let layout = Layout::new(directory.path(), directory.path(), directory.path());
     let empty = StateFiles::read(&layout, false);
     assert_eq!(empty.vms, Ok(BTreeMap::new()));
     assert_eq!(empty.images, Ok(BTreeMap::new()));
@@ -326,7 +326,7 @@ fn files_are_read_as_they_are() {
 #[test]
 fn handles_follow_the_kernel_unless_a_step_was_faster() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path(), directory.path());
+    let layout = Layout::new(directory.path(), directory.path(), directory.path());
     let (vm, other) = (intent().uid, generate::uid(2));
     std::fs::create_dir_all(layout.vm(vm)).unwrap();
     let cache = HandleCache::default();
@@ -377,7 +377,7 @@ fn with_a_section_unread() -> [Inventory; 4] {
 #[test]
 fn a_failed_section_takes_no_handles_away() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path(), directory.path());
+    let layout = Layout::new(directory.path(), directory.path(), directory.path());
     let vm = intent().uid;
     std::fs::create_dir_all(layout.vm(vm)).unwrap();
     let file = || std::fs::read_to_string(layout.handles(vm)).unwrap();
@@ -460,7 +460,7 @@ fn api(layout: &Layout, uid: VmUid, states: &[&str]) {
 #[tokio::test]
 async fn a_guest_that_runs_is_asked_again_only_once_it_may_be_paused() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path(), directory.path().join("run"));
+    let layout = Layout::new(directory.path(), directory.path().join("run"), directory.path());
     let uid = intent().uid;
     api(&layout, uid, &["Running", "Paused", "Paused", "Running"]);
     let instances = Instances::default();

@@ -61,7 +61,7 @@ impl Running {
             },
             paths: Paths {
                 state_dir,
-                runtime_dir: "/run/banger".into(),
+                known_hosts: "/home/owner/known_hosts".into(),
             },
             trash_keep: Duration::from_secs(7 * 86_400),
             memory_headroom: 0,

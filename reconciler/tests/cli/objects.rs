@@ -39,7 +39,7 @@ pub(crate) fn vm_json(name: &str) -> Value {
                 "serialLog": format!("/var/lib/banger/vms/{UID}/serial.log"),
                 "apiSocket": format!("/run/banger/vms/{UID}/fc.sock"),
                 "vsockSocket": format!("/run/banger/vms/{UID}/v.sock"),
-                "knownHosts": format!("/var/lib/banger/vms/{UID}/known_hosts"),
+                "knownHosts": format!("/home/owner/.local/state/banger/known_hosts/{UID}"),
                 "restarts": 1,
             },
             "handles": {"pid": 4711, "startTime": 12345, "bootId": "b", "tap": "bgr1"},

@@ -19,6 +19,7 @@ mod strace;
 
 use std::path::Path;
 
+use banger::guest::known_hosts;
 use rules::{HINTS, Verdict};
 
 /// The line that the test runner counts.
@@ -89,7 +90,6 @@ fn what_the_real_host_puts_in_place_is_durable() {
     for expected in [
         "vm.json",
         "work.ext4",
-        "known_hosts",
         "trash.json",
         "id_ed25519",
         "id_ed25519.pub",
@@ -100,6 +100,10 @@ fn what_the_real_host_puts_in_place_is_durable() {
             "{expected}: {names:?}"
         );
     }
+    let keys = Path::new("home")
+        .join(known_hosts::DIRECTORY)
+        .join(real_host::uid().to_string());
+    assert!(verdict.placed.contains(&keys), "{:?}", verdict.placed);
     let is_image = |name: &str| name.len() == 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
     assert!(names.iter().any(|name| is_image(name)), "{names:?}");
     // One that nobody writes any more has no place in the list.

@@ -39,8 +39,8 @@ pub struct Activity {
 pub struct Paths {
     /// Disks, images, logs.
     pub state_dir: PathBuf,
-    /// Sockets.
-    pub runtime_dir: PathBuf,
+    /// Guests' host keys, a file for each VM.
+    pub known_hosts: PathBuf,
 }
 
 /// Everything that status is made of.

@@ -217,7 +217,7 @@ fn runtime(view: &View<'_>, vm: &VmIntent) -> VmRuntime {
         vsock_cid: vm.allocation.slot.cid(),
         dns_name: format!("{}.vm", vm.name()),
         serial_log: vm_dir.join("serial.log"),
-        known_hosts: vm_dir.join("known_hosts"),
+        known_hosts: view.paths.known_hosts.join(vm.uid.to_string()),
         vm_dir,
         api_socket: sockets.join(socket::API),
         vsock_socket: sockets.join(socket::VSOCK),

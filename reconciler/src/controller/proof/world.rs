@@ -156,7 +156,7 @@ impl World {
             },
             paths: Paths {
                 state_dir,
-                runtime_dir: "/run/banger".into(),
+                known_hosts: "/home/owner/known_hosts".into(),
             },
             memory_headroom: 0,
             disk: DISK,
