@@ -18,3 +18,4 @@ mod pool;
 mod process;
 mod reach;
 mod taps;
+mod traces;

@@ -18,15 +18,15 @@ pub(crate) fn ensure(size: u8, parallel: u8) -> Request {
     }
 }
 
-fn claim(uid: VmUid, n: u16) -> Request {
+pub(crate) fn claim(uid: VmUid, n: u16) -> Request {
     Request::EnsureTap { uid, slot: slot(n) }
 }
 
-fn release(uid: VmUid, n: u16) -> Request {
+pub(crate) fn release(uid: VmUid, n: u16) -> Request {
     Request::RemoveTap { uid, slot: slot(n) }
 }
 
-fn index(handle: Handle) -> u32 {
+pub(crate) fn index(handle: Handle) -> u32 {
     match handle {
         Handle::Tap(index) => index,
         other => panic!("{other:?}"),
