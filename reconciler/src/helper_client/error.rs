@@ -7,6 +7,11 @@ use banger_core::seam::StepError;
 use banger_protocol::frame::FrameError;
 use banger_protocol::{OpError, Retry, Version, version};
 
+const ONE_VERSION: &str =
+    "install helper and daemon of the same version: `sudo banger system install`";
+/// What the helper names as the operation of a request that it can't read.
+const UNREAD: &str = "frame";
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
@@ -67,8 +72,10 @@ impl HelperError {
                 Some("look at `systemctl status banger-helper.socket banger-helper.service`")
             }
             Self::OtherVersion(_) | Self::Frame { .. } | Self::OtherAnswer { .. } => {
-                Some("install helper and daemon of the same version: `sudo banger system install`")
+                Some(ONE_VERSION)
             }
+            // An operation or a field that is newer than the helper.
+            Self::Refused(error) if error.op == UNREAD => Some(ONE_VERSION),
             Self::Refused(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Against a helper that is a thread with a real socket.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use banger_protocol::{
-    DiskRole, Handle, LoopNumber, OpError, Request, Response, Retry, Version, VmUid, frame,
+    DiskRole, Handle, Inventory, LoopNumber, NetworkPolicy, OpError, PoolSize, Request, Response,
+    Retry, Version, VmUid, WarmUps, frame,
 };
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
@@ -216,4 +218,96 @@ async fn an_answer_to_something_else_is_an_error() {
     let _seen = serve(socket.clone(), ours(), 1, answer);
     let error = HelperClient::new(&socket).inventory().await.unwrap_err();
     assert!(matches!(error, HelperError::OtherAnswer { .. }));
+}
+
+/// A helper of minor 0, as far as it is asked here: what it can't read it refuses,
+/// and closes the connection.
+fn serve_minor_0(path: PathBuf) {
+    let listener = UnixListener::bind(path).unwrap();
+    let version = Version { minor: 0, ..ours() };
+    let inventory = r#"{"bootId":"b","vmms":{"known":[]},"taps":{"known":[]},"loops":{"known":[]},
+        "dms":{"known":[]},"bridge":{"known":true},"nat":{"known":[1]}}"#;
+    let inventory: Inventory = serde_json::from_str(inventory).unwrap();
+    let unchanged = Response::Unchanged {
+        handle: Handle::None,
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            while let Some((request, _)) = receive(&mut stream) {
+                let json = serde_json::to_value(&request).unwrap();
+                let fields: BTreeSet<&str> = json
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(String::as_str)
+                    .collect();
+                let known: &[&str] = match request.op() {
+                    "hello" => &["op", "version"],
+                    "ensure-nat" => &["op", "guests"],
+                    "ensure-loop" => &["op", "uid", "role"],
+                    "inventory" | "ensure-bridge" => &["op"],
+                    _ => &[],
+                };
+                if !fields.iter().all(|field| known.contains(field)) {
+                    let error = OpError {
+                        op: "frame".into(),
+                        step: "read".into(),
+                        errno: None,
+                        message: format!("unknown: {json}"),
+                        retry: Retry::Never,
+                    };
+                    respond(&mut stream, &Response::Error { error });
+                    break;
+                }
+                let answer = match request {
+                    Request::Hello { .. } => Response::Hello { version },
+                    Request::Inventory {} => Response::Inventory {
+                        inventory: Box::new(inventory.clone()),
+                    },
+                    _ => unchanged.clone(),
+                };
+                respond(&mut stream, &answer);
+            }
+        }
+    });
+}
+
+#[tokio::test]
+async fn beside_an_older_helper_vms_go_on_and_what_it_lacks_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("helper.sock");
+    serve_minor_0(socket.clone());
+    let client = HelperClient::new(&socket);
+    let isolated = NetworkPolicy {
+        isolated: true,
+        ..NetworkPolicy::default()
+    };
+    for newer in [
+        Request::EnsurePool {
+            size: PoolSize::try_from(4).unwrap(),
+            parallel: WarmUps::ONE,
+        },
+        Request::from(isolated),
+        Request::EnsureBridge { ipv6: true },
+    ] {
+        let op = newer.op();
+        let error = client.ensure(newer, Vec::new()).await.unwrap_err();
+        let step: banger_core::seam::StepError = error.into();
+        assert!(!step.retry, "{op} is asked for again");
+        let remedy = step.remedy.unwrap();
+        assert!(remedy.contains("`sudo banger system install`"), "{remedy}");
+
+        // All that a VM needs is done, though that connection is gone.
+        let seen = client.inventory().await.unwrap();
+        assert!(seen.pool.is_none() && seen.policy.is_none());
+        for known in [
+            Request::from(NetworkPolicy::default()),
+            Request::EnsureBridge { ipv6: false },
+        ] {
+            client.ensure(known, Vec::new()).await.unwrap();
+        }
+        let disk = vec![file(dir.path(), "")];
+        client.ensure(attach(), disk).await.unwrap();
+    }
 }

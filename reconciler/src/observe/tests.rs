@@ -7,7 +7,7 @@ use banger_core::intent::{Applied, ImageDigest, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
 use banger_core::record::VmRecord;
 use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
-use banger_protocol::{DiskRole, Inventory, LoopNumber, Sectors, VmUid};
+use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Sectors, VmUid};
 use banger_testkit::generate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -181,6 +181,33 @@ fn a_failed_section_is_unknown_for_everybody() {
         assert!(unknown(seen.vm(intent().uid)));
         assert!(unknown(seen.vm(generate::uid(99))));
     }
+}
+
+/// As a helper of minor 0 tells it: what it doesn't know of is no reason to do
+/// anything to a VM, and is told with the remedy where it is asked for.
+#[test]
+fn what_an_older_helper_does_not_tell_changes_nothing_for_vms() {
+    let newer = Inventory {
+        nat: Probe::Known(Some(BTreeSet::new())),
+        policy: Some(Probe::Known(Some(NetworkPolicy::default()))),
+        ..inventory()
+    };
+    let older = Inventory {
+        pool: None,
+        policy: None,
+        obstacles: None,
+        ..newer.clone()
+    };
+    let [whole, seen] = [newer, older].map(|it| look(Ok(it), &state_files(), &intent()));
+    assert_eq!(seen.vms, whole.vms);
+    assert_eq!((&seen.bridge, &seen.nat), (&whole.bridge, &whole.nat));
+    assert_eq!(seen.elsewhere, ObservedVm::absent());
+    assert_eq!(
+        (&seen.ipv6, &seen.obstacles),
+        (&Presence::Absent, &Presence::Absent)
+    );
+    let why = seen.pool.unknown().unwrap();
+    assert!(why.contains("`sudo banger system install`"), "{why}");
 }
 
 /// A helper from before the pool is no reason to fill one.
@@ -460,7 +487,11 @@ fn api(layout: &Layout, uid: VmUid, states: &[&str]) {
 #[tokio::test]
 async fn a_guest_that_runs_is_asked_again_only_once_it_may_be_paused() {
     let directory = tempfile::tempdir().unwrap();
-    let layout = Layout::new(directory.path(), directory.path().join("run"), directory.path());
+    let layout = Layout::new(
+        directory.path(),
+        directory.path().join("run"),
+        directory.path(),
+    );
     let uid = intent().uid;
     api(&layout, uid, &["Running", "Paused", "Paused", "Running"]);
     let instances = Instances::default();
