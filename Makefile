@@ -38,8 +38,8 @@ bench: ## on the simulated host: `banger diff` over 1,000 VMs, requests beside o
 	cargo run -q --release --bin bench_diff
 	cargo run -q --release --bin bench_requests
 
-bench-taps: ## 64 taps in parallel, one by one and in a bare loop; as root
-	cargo run -q --release -p banger-helper --example bench_taps
+bench-taps: ## 64 taps in parallel, one by one and in a bare loop, which they may take 1.5 times; as root
+	cargo run -q --release -p banger-helper --example bench_taps -- --at-most 1.5
 
 host-up: ## boot the disposable host
 	tests/e2e/host up
