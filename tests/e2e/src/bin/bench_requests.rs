@@ -1,7 +1,7 @@
 //! Whether requests wait for one another: how long a plain one takes while
 //! others keep the same daemon busy, against as many others that keep a second
 //! daemon busy. Both take the same processors, so that what is left of the
-//! ratio above 1 is waiting inside the daemon.
+//! ratio above 1 is waiting inside the daemon. It fails where that is too much.
 
 use std::{
     process::{Child, Stdio},
@@ -29,6 +29,10 @@ struct Arguments {
     /// Measured runs of each kind.
     #[arg(long, default_value_t = 40)]
     runs: usize,
+    /// Fail where a request takes more than so many times what it takes beside
+    /// the other daemon.
+    #[arg(long, default_value_t = 3.0)]
+    at_most: f64,
 }
 
 /// What is measured: a question, and a change that is durable when it is answered.
@@ -70,19 +74,29 @@ fn main() -> Result<()> {
     let alone = measure(&measured, arguments.runs)?;
     let elsewhere = beside(&measured, &other, &arguments)?;
     let here = beside(&measured, &measured, &arguments)?;
+    let mut waiting = Vec::new();
     for (n, (name, _)) in REQUESTS.iter().enumerate() {
         let ms = |times: &[Duration]| times[n].as_secs_f64() * 1000.0;
+        let ratio = ms(&here) / ms(&elsewhere);
+        if ratio > arguments.at_most {
+            waiting.push(*name);
+        }
         println!(
             "banger {name}: alone {:.1} ms; {} previews and {} watchers at another daemon {:.1} ms, \
-             at the same daemon {:.1} ms; ratio {:.2}",
+             at the same daemon {:.1} ms; ratio {ratio:.2}",
             ms(&alone),
             arguments.busy,
             arguments.watching,
             ms(&elsewhere),
             ms(&here),
-            ms(&here) / ms(&elsewhere)
         );
     }
+    ensure!(
+        waiting.is_empty(),
+        "beside others at the same daemon {} took more than {} times as long as beside another's",
+        waiting.join(" and "),
+        arguments.at_most
+    );
     Ok(())
 }
 
