@@ -26,9 +26,18 @@ const DEVICES: [&str; 4] = [
     "/dev/urandom",
     "/dev/userfaultfd",
 ];
-/// What the jailer needs before it becomes the VMM's uid, in capabilities(7)'s
-/// numbers: CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID, SYS_CHROOT, SYS_ADMIN, MKNOD.
-const CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 6 | 1 << 7 | 1 << 18 | 1 << 21 | 1 << 27;
+/// What the jailer needs before it becomes the VMM's uid, with the numbers of
+/// linux/capability.h. What each is for stands in docs/security.md.
+const CAPABILITIES: [(&str, u8); 8] = [
+    ("CAP_CHOWN", 0),
+    ("CAP_DAC_OVERRIDE", 1),
+    ("CAP_FOWNER", 3),
+    ("CAP_SETGID", 6),
+    ("CAP_SETUID", 7),
+    ("CAP_SYS_CHROOT", 18),
+    ("CAP_SYS_ADMIN", 21),
+    ("CAP_MKNOD", 27),
+];
 
 /// Everything that the unit depends on.
 pub(super) struct Service<'a> {
@@ -64,6 +73,9 @@ impl<'a> Service<'a> {
             )
             .collect();
         let quota = u64::from(machine.vcpus) * SECOND + DEVICE_LOOP;
+        let capabilities = CAPABILITIES
+            .iter()
+            .fold(0_u64, |set, (_, number)| set | 1 << number);
         vec![
             (
                 "Description",
@@ -102,7 +114,7 @@ impl<'a> Service<'a> {
             ("LimitCORE", Variant::from(0_u64)),
             ("DevicePolicy", Variant::from("closed")),
             ("DeviceAllow", Variant::from(allow)),
-            ("CapabilityBoundingSet", Variant::from(CAPABILITIES)),
+            ("CapabilityBoundingSet", Variant::from(capabilities)),
             ("NoNewPrivileges", Variant::from(true)),
             ("ProtectSystem", Variant::from("strict")),
             ("ReadWritePaths", Variant::from(writable)),
@@ -167,8 +179,38 @@ fn text(path: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::install_file::tests::good;
+
+    /// `CAP_` words of a text.
+    fn capabilities(text: &str) -> BTreeSet<&str> {
+        text.split(|c: char| !c.is_ascii_uppercase() && c != '_')
+            .filter(|word| word.starts_with("CAP_"))
+            .collect()
+    }
+
+    #[test]
+    fn the_security_page_says_what_each_capability_is_for() {
+        const PAGE: &str = include_str!("../../../../docs/security.md");
+        const HELPER: &str = include_str!("../../../../systemd/banger-helper.service");
+        let rows = |of: &str| {
+            let title = format!("### Capabilities of {of}\n");
+            let section = PAGE.split(title.as_str()).nth(1).unwrap();
+            let section = section.split("\n#").next().unwrap();
+            let row = |line: &'static str| line.strip_prefix("| ")?.split_once(" | ");
+            let told = section.lines().filter_map(row);
+            let told = told.filter(|(_, what_for)| what_for.len() > 10);
+            told.flat_map(|(names, _)| capabilities(names))
+                .collect::<BTreeSet<_>>()
+        };
+        let set = |line: &&str| line.starts_with("CapabilityBoundingSet=");
+        let helper = HELPER.lines().find(set).unwrap();
+        assert_eq!(rows("the helper"), capabilities(helper));
+        let names: BTreeSet<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(rows("a VMM's unit"), names);
+    }
 
     #[test]
     fn systemd_is_told_of_no_path_in_a_jail() {
