@@ -3,7 +3,7 @@
 use std::fmt;
 
 use banger_core::intent::{ImageDigest, PowerOverride, VmIntent};
-use banger_core::observed::Presence;
+use banger_core::observed::{DiskFile, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::Host;
 use banger_protocol::inventory::Ipv6;
@@ -31,6 +31,10 @@ pub enum Rule {
     TeardownLeavesNothing,
     /// What is done for one VM is not done to another.
     OthersStay,
+    /// A disk that is to be replaced goes to the trash alone, and another takes its place.
+    TrashedDisksAreReplaced,
+    /// Disks that went to the trash come back as they were; purged ones don't.
+    DroppedDisksComeBack,
     /// What is written beside the disks is renewed and seen, and nowhere without disks.
     RecordsAreRenewed,
     /// A tap has one owner: another VM with its number is refused, and can't remove it.
@@ -51,7 +55,7 @@ impl fmt::Display for Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self(Rule::StepsMayBeRepeated, Part::Disks),
         Self(Rule::StepsMayBeRepeated, Part::Tap),
         Self(Rule::StepsMayBeRepeated, Part::Vm),
@@ -72,6 +76,8 @@ impl Case {
         Self(Rule::OthersStay, Part::Disks),
         Self(Rule::OthersStay, Part::Tap),
         Self(Rule::OthersStay, Part::Vm),
+        Self(Rule::TrashedDisksAreReplaced, Part::Disks),
+        Self(Rule::DroppedDisksComeBack, Part::Disks),
         Self(Rule::RecordsAreRenewed, Part::Disks),
         Self(Rule::TapsHaveOneOwner, Part::Tap),
         Self(Rule::NetworkMayBeRepeated, Part::Bridge),
@@ -139,14 +145,23 @@ impl Case {
             Rule::DisksOnlyGrow => {
                 let small = trial.bench.size;
                 let large = Sectors(small.0 * 2);
-                trial.must(one, &Step::MakeRootDisk { size: large }).await?;
-                let before = trial.see(one).await.cow_file;
-                trial.must(one, &Step::MakeRootDisk { size: small }).await?;
-                let after = trial.see(one).await.cow_file;
-                if after.present().is_none() {
-                    return Err(format!("the root disk isn't seen: {after:?}"));
+                let mut seen = Vec::new();
+                for size in [small, large, small] {
+                    trial.must(one, &Step::MakeRootDisk { size }).await?;
+                    trial.must(one, &Step::MakeWorkDisk { size }).await?;
+                    let here = trial.see(one).await;
+                    seen.push([here.cow_file, here.work_file]);
                 }
-                equal(&"a smaller size", &after, &before)?;
+                let [first, grown, last] = &seen[..] else {
+                    return Err("three sizes were tried".into());
+                };
+                for (first, grown) in first.iter().zip(grown) {
+                    let length = |disk: &Presence<DiskFile>| disk.present().map(|it| it.length);
+                    if length(first).is_none() || length(grown) <= length(first) {
+                        return Err(format!("a disk doesn't grow: {first:?}, then {grown:?}"));
+                    }
+                }
+                equal(&"a smaller size", last, grown)?;
             }
             Rule::TeardownLeavesNothing => teardown_leaves_nothing(trial, one).await?,
             Rule::OthersStay => {
@@ -160,6 +175,8 @@ impl Case {
                 trial.clean(one).await?;
                 equal(&"a teardown", &trial.see(other).await, &before)?;
             }
+            Rule::TrashedDisksAreReplaced => trashed_disks_are_replaced(trial, one).await?,
+            Rule::DroppedDisksComeBack => dropped_disks_come_back(trial, one).await?,
             Rule::RecordsAreRenewed => records_are_renewed(trial, one).await?,
             Rule::TapsHaveOneOwner => {
                 trial.make(one).await?;
@@ -183,11 +200,10 @@ async fn nothing_stands_on_nothing<H: Host>(
     trial: &Trial<'_, H>,
     vm: &VmIntent,
 ) -> Result<(), String> {
-    let attach = Step::AttachLoop {
-        role: DiskRole::Cow,
-        image: None,
-    };
-    trial.must_not(vm, &attach).await?;
+    for role in [DiskRole::Cow, DiskRole::Work] {
+        let attach = Step::AttachLoop { role, image: None };
+        trial.must_not(vm, &attach).await?;
+    }
     // Whoever removes an image takes it from under its disks.
     let gone = Step::AttachLoop {
         role: DiskRole::Base,
@@ -218,8 +234,9 @@ async fn teardown_leaves_nothing<H: Host>(
         trial.must(vm, &step).await?;
     }
     if trial.part.has_disks() {
-        if trial.see(vm).await.cow_file.present().is_none() {
-            return Err("the root disk went with the devices".into());
+        let here = trial.see(vm).await;
+        if here.cow_file.present().is_none() || here.work_file.present().is_none() {
+            return Err("a disk went with the devices".into());
         }
         trial.must(vm, &Step::DropDisks { purge: true }).await?;
     }
@@ -229,6 +246,82 @@ async fn teardown_leaves_nothing<H: Host>(
     }
     // What the host can't tell it can't tell as before.
     equal(&"teardown", &after, &before)
+}
+
+/// Both disks, without a device over them.
+async fn make_disks<H: Host>(trial: &Trial<'_, H>, vm: &VmIntent) -> Result<(), String> {
+    let size = trial.bench.size;
+    trial.must(vm, &Step::MakeRootDisk { size }).await?;
+    trial.must(vm, &Step::MakeWorkDisk { size }).await
+}
+
+async fn trashed_disks_are_replaced<H: Host>(
+    trial: &Trial<'_, H>,
+    vm: &VmIntent,
+) -> Result<(), String> {
+    let role = DiskRole::Base;
+    trial.must_not(vm, &Step::TrashDisk { role }).await?;
+    make_disks(trial, vm).await?;
+    let before = trial.see(vm).await;
+    for (role, entries) in [(DiskRole::Work, 1), (DiskRole::Cow, 2)] {
+        // The second time there is none.
+        for _ in 0..2 {
+            trial.must(vm, &Step::TrashDisk { role }).await?;
+        }
+        let here = trial.see(vm).await;
+        let (gone, other) = match role {
+            DiskRole::Work => (&here.work_file, here.cow_file == before.cow_file),
+            _ => (&here.cow_file, here.work_file == before.work_file),
+        };
+        if !gone.is_absent() || !other {
+            return Err(format!("{} went to the trash: {here:?}", role.as_str()));
+        }
+        let trash = trial.trash(vm).await?;
+        let last = trash.last().map(|entry| (entry.disk, entry.disks.clone()));
+        equal(
+            &"going to the trash",
+            &last,
+            &Some((Some(role), vec![role])),
+        )?;
+        equal(&"going to the trash", &trash.len(), &entries)?;
+        make_disks(trial, vm).await?;
+    }
+    let here = trial.see(vm).await;
+    let files = |here: &ObservedVm| [here.cow_file.clone(), here.work_file.clone()];
+    equal(&"a replacement", &files(&here), &files(&before))
+}
+
+async fn dropped_disks_come_back<H: Host>(
+    trial: &Trial<'_, H>,
+    vm: &VmIntent,
+) -> Result<(), String> {
+    make_disks(trial, vm).await?;
+    let before = trial.see(vm).await;
+    let drop = async |purge: bool| {
+        for _ in 0..2 {
+            trial.must(vm, &Step::DropDisks { purge }).await?;
+        }
+        let here = trial.see(vm).await;
+        match trial.part.is_gone(&here) {
+            true => trial.trash(vm).await,
+            false => Err(format!("disks stay (purge: {purge}): {here:?}")),
+        }
+    };
+    let trash = drop(false).await?;
+    let told = trash.iter().map(|entry| (entry.disk, entry.disks.clone()));
+    let whole = (None, vec![DiskRole::Cow, DiskRole::Work]);
+    equal(&"dropping", &told.collect::<Vec<_>>(), &vec![whole])?;
+    for _ in 0..2 {
+        trial.must(vm, &Step::RestoreDisks).await?;
+        equal(&"taking them back", &trial.see(vm).await, &before)?;
+        equal(&"taking them back", &trial.trash(vm).await?, &vec![])?;
+    }
+    equal(&"purging", &drop(true).await?, &vec![])?;
+    trial.must(vm, &Step::RestoreDisks).await?;
+    match trial.part.is_gone(&trial.see(vm).await) {
+        true => Ok(()),
+        false => Err("what was purged came back".into()),
+    }
 }
 
 async fn records_are_renewed<H: Host>(trial: &Trial<'_, H>, vm: &VmIntent) -> Result<(), String> {

@@ -11,6 +11,8 @@ use super::Bench;
 pub enum Need {
     /// Loop devices.
     Loops,
+    /// The program that makes an ext4.
+    Ext4,
     /// Taps, and a bridge for them.
     Taps,
     /// nftables.
@@ -43,12 +45,13 @@ impl Part {
     /// What it can't do without.
     pub const fn needs(self) -> &'static [Need] {
         match self {
-            Self::Disks => &[Need::Loops],
-            Self::Root => &[Need::Loops, Need::DeviceMapper],
+            Self::Disks => &[Need::Loops, Need::Ext4],
+            Self::Root => &[Need::Loops, Need::Ext4, Need::DeviceMapper],
             Self::Tap | Self::Bridge => &[Need::Taps],
             Self::Filter => &[Need::Taps, Need::Nftables],
             Self::Vm => &[
                 Need::Loops,
+                Need::Ext4,
                 Need::DeviceMapper,
                 Need::Taps,
                 Need::ServiceManager,
@@ -75,8 +78,10 @@ impl Part {
         let disks = || {
             vec![
                 Step::MakeRootDisk { size },
+                Step::MakeWorkDisk { size },
                 attach(DiskRole::Base, Some(bench.image.clone())),
                 attach(DiskRole::Cow, None),
+                attach(DiskRole::Work, None),
             ]
         };
         let root = || [disks(), vec![Step::EnsureRoot { size }]].concat();

@@ -4,6 +4,7 @@ use banger_core::intent::VmIntent;
 use banger_core::observed::{ObservedVm, Presence};
 use banger_core::plan::Step;
 use banger_core::seam::{Host, StepError, VmRef};
+use banger_core::trash::Trashed;
 use banger_protocol::DiskRole;
 
 use super::{Bench, Part};
@@ -30,10 +31,23 @@ impl<H: Host> Trial<'_, H> {
         for step in self.part.removals() {
             self.must(vm, &step).await?;
         }
-        if self.part.has_disks() {
-            self.must(vm, &Step::DropDisks { purge: true }).await?;
+        if !self.part.has_disks() {
+            return Ok(());
+        }
+        self.must(vm, &Step::DropDisks { purge: true }).await?;
+        for entry in self.trash(vm).await? {
+            let emptied = self.host.empty_trash(&entry.id).await;
+            emptied.map_err(|error| refused("emptying the trash", &error))?;
         }
         Ok(())
+    }
+
+    /// What of the VM lies in the trash, oldest first.
+    pub(super) async fn trash(&self, vm: &VmIntent) -> Result<Vec<Trashed>, String> {
+        let entries = self.host.trash(false).await;
+        let entries = entries.map_err(|error| refused("reading the trash", &error))?;
+        let own = entries.iter().filter(|entry| entry.uid == vm.uid);
+        Ok(own.cloned().collect())
     }
 
     pub(super) async fn step(&self, vm: &VmIntent, step: &Step) -> Result<(), StepError> {
@@ -82,6 +96,7 @@ fn without_reasons(mut here: ObservedVm) -> ObservedVm {
 pub(super) fn shows(here: &ObservedVm, step: &Step) -> bool {
     match step {
         Step::MakeRootDisk { .. } => here.cow_file.present().is_some(),
+        Step::MakeWorkDisk { .. } => here.work_file.present().is_some(),
         Step::AttachLoop { role, .. } => match role {
             DiskRole::Base => here.base_loop.present().is_some(),
             DiskRole::Cow => here.cow_loop.present().is_some(),

@@ -9,6 +9,7 @@ use banger_testkit::conformance::Need;
 pub(crate) fn lacks(need: Need) -> Option<String> {
     match need {
         Need::Loops => unopened("/dev/loop-control").or_else(|| no_program("losetup")),
+        Need::Ext4 => no_program("mkfs.ext4"),
         Need::Taps => unopened("/dev/net/tun").or_else(no_bridges),
         Need::Nftables => no_program("nft"),
         // Opening it loads the module where the kernel has one.

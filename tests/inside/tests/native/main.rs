@@ -40,6 +40,8 @@ cases! {
     disks_of_others_stay: OthersStay, Disks;
     taps_of_others_stay: OthersStay, Tap;
     other_vms_stay: OthersStay, Vm;
+    a_trashed_disk_is_replaced: TrashedDisksAreReplaced, Disks;
+    dropped_disks_come_back: DroppedDisksComeBack, Disks;
     a_record_is_renewed: RecordsAreRenewed, Disks;
     a_tap_has_one_owner: TapsHaveOneOwner, Tap;
     the_bridge_may_be_made_again: NetworkMayBeRepeated, Bridge;
