@@ -115,6 +115,7 @@ fn life(host: &TestHost) -> anyhow::Result<()> {
     let before = inventory(host)?;
     ensure!(before["nat"]["known"] == json!([1]), "{before}");
     ensure!(before["vmms"]["known"] == json!([]) && before["dms"]["known"] == json!([]));
+    full(host)?;
     let (base, cow) = disks(host)?;
     let started = start(host)?;
     ensure!(owner(&api("version"))?.contains("1.12"));
@@ -191,6 +192,61 @@ fn disks(host: &TestHost) -> anyhow::Result<(u64, u64)> {
     changed(host, dm(base, cow, size), "")?;
     ensure!(refused(host, dm(base, cow, size + 8), "")? == "dm table");
     Ok((base, cow))
+}
+
+/// A guest that writes each chunk of its root disk doesn't overflow the store that
+/// the daemon makes for it, which the kernel alone can prove; in a shorter one it
+/// would, and that is seen.
+fn full(host: &TestHost) -> anyhow::Result<()> {
+    const OTHER: &str = "0193f3a0-5b1c-7cc3-98c4-dc0c0c073990";
+    const MIB: u64 = 64;
+    /// `cow_length` of so large a root disk, in MiB (reconciler/src/act/root_disk.rs).
+    const STORE: u64 = 65;
+    let root = |script: &str| host.exec(User::Root, script);
+    let device = format!("/dev/mapper/banger-{OTHER}-root");
+    for (store, holds) in [(STORE, true), (MIB / 2, false)] {
+        let make = format!(
+            "cd /var/lib/banger && truncate -s {MIB}M whole && rm -f store && truncate -s {store}M store"
+        );
+        host.exec(User::Owner, &make)?.ok()?;
+        let attach = |role: &str, file: &str| -> anyhow::Result<u64> {
+            let request = json!({"op": "ensure-loop", "uid": OTHER, "role": role});
+            let handle = changed(host, request, file)?;
+            handle["loop"].as_u64().context("no loop number")
+        };
+        let loops = [
+            ("cow", attach("cow", "rw:store")?),
+            ("base", attach("base", "r:whole")?),
+        ];
+        let [(_, cow), (_, base)] = loops;
+        let size = MIB << 11;
+        let dm = json!({"op": "ensure-dm", "uid": OTHER, "base": base, "cow": cow, "size": size});
+        changed(host, dm, "")?;
+
+        let pattern = format!("tr '\\0' x </dev/zero | head -c {MIB}M");
+        let written = root(&format!(
+            "{pattern} | dd of={device} bs=1M iflag=fullblock conv=fsync status=none"
+        ))?;
+        let status = root(&format!("dmsetup status {device}"))?.ok()?;
+        let lost = ["Overflow", "Invalid"].iter().any(|it| status.contains(it));
+        ensure!(lost != holds, "a store of {store} MiB: {status}");
+        ensure!((written.status == 0) == holds, "{store} MiB: {written:?}");
+        let seen = inventory(host)?;
+        let told = seen["dms"]["known"].as_array().into_iter().flatten();
+        let told = told
+            .filter(|dm| dm["part"] == "root")
+            .map(|dm| dm["overflow"] == true);
+        ensure!(told.collect::<Vec<_>>() == [!holds], "{seen}");
+        if holds {
+            root(&format!("{pattern} | cmp - {device}"))?.ok()?;
+        }
+        changed(host, json!({"op": "remove-dm", "uid": OTHER}), "")?;
+        for (role, device) in loops {
+            let gone = json!({"op": "remove-loop", "uid": OTHER, "role": role, "device": device});
+            changed(host, gone, "")?;
+        }
+    }
+    Ok(())
 }
 
 fn start(host: &TestHost) -> anyhow::Result<Value> {
