@@ -20,7 +20,7 @@ fn the_extent_is_what_mkfs_made() {
         .status();
     match made {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: mkfs.ext4 is not installed");
+            eprintln!("SKIPPED the_extent_is_what_mkfs_made: mkfs.ext4 is not installed");
             return;
         }
         other => assert!(other.unwrap().success()),

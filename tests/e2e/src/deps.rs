@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{privilege::as_root, run::run, stages::Stages};
 
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "qemu-system-x86",
     "mmdebstrap",
     "e2fsprogs",
@@ -16,6 +16,8 @@ const PACKAGES: [&str; 9] = [
     "nftables",
     "iproute2",
     "dmsetup",
+    // Reads the boot initrd back.
+    "cpio",
     // Finds what the Debian package depends on.
     "dpkg-dev",
 ];
