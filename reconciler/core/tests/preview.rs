@@ -13,7 +13,7 @@ use banger_core::config::VmDefaults;
 use banger_core::diff::{Change, DiffReport, report};
 use banger_core::effect::Effect;
 use banger_core::intent::{
-    Applied, ImageDigest, Imported, Intents, PowerOverride, Started, VmIntent,
+    Applied, Deletion, ImageDigest, Imported, Intents, PowerOverride, Started, VmIntent,
 };
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Vmm};
 use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
@@ -321,6 +321,104 @@ fn what_waits_is_not_planned_and_what_is_live_is() {
     assert_eq!(
         plan(&auto.intents, &observed, CLOCK).vms[0].verb,
         Verb::Stop
+    );
+}
+
+/// VMs that differ only in what is asked of them, and what the host holds of each.
+/// Named so that their order by name isn't the order of their verbs.
+fn one_of_each(purge: bool) -> (Intents, Intents, Observed) {
+    let (mut before, mut observed) = running("vcpus: 1");
+    let web = before.vms.pop_first().unwrap().1;
+    let here = observed.vms.pop_first().unwrap().1;
+    let fallen = ObservedVm {
+        vmm: Presence::Absent,
+        guest: Guest::Silent,
+        ports: Vec::new(),
+        ..here.clone()
+    };
+    for (n, name, here) in [
+        (20, "zoe-deleted", here.clone()),
+        (21, "yan-fallen", fallen),
+        (22, "xia-halted", here),
+    ] {
+        let mut vm = web.clone();
+        vm.uid = generate::uid(n);
+        vm.metadata.name = generate::name(name);
+        vm.allocation = generate::vm(n, generate::spec("debian")).allocation;
+        observed.vms.insert(vm.uid, here);
+        before.vms.insert(vm.uid, vm);
+    }
+    let mut after = before.clone();
+    let of = |n| generate::uid(n);
+    after.vms.get_mut(&of(20)).unwrap().deletion = Some(Deletion {
+        timestamp: Timestamp::UNIX_EPOCH,
+        explicit: purge,
+        purge,
+    });
+    after.vms.get_mut(&of(22)).unwrap().spec.run_policy = RunPolicy::Halted;
+    let mut new = generate::vm(23, generate::spec("debian"));
+    new.metadata.name = generate::name("ann-new");
+    new.image.clone_from(&web.image);
+    after.vms.insert(new.uid, new);
+    (before, after, observed)
+}
+
+#[test]
+fn removals_come_before_additions_and_say_why() {
+    let (_, after, observed) = one_of_each(false);
+    let planned = plan(&after, &observed, CLOCK);
+    let told = planned.vms.iter().map(|vm| {
+        let (verb, effect) = (vm.verb.as_str(), vm.effect.as_str());
+        format!("{verb} {}: {} ({effect})", vm.name, vm.reason)
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "teardown zoe-deleted: its document is gone (replace-root)",
+            "demote yan-fallen: Firecracker is gone (restart)",
+            "stop xia-halted: its run policy is Halted (restart)",
+            "create ann-new: it is new (live)",
+        ]
+    );
+    assert_eq!(planned.waiting, []);
+}
+
+#[test]
+fn a_preview_tells_deletions_repairs_and_what_is_new_apart() {
+    let heads = |purge| {
+        let (before, after, observed) = one_of_each(purge);
+        let mut admission = take("vcpus: 1", &before);
+        admission.intents = after;
+        let report = report(&before, &admission, &observed, CLOCK);
+        for entry in &report.entries {
+            assert_eq!(entry.before.is_empty(), entry.change == Change::Create);
+            assert_eq!(entry.after.is_empty(), entry.change == Change::Delete);
+            assert_eq!(entry.waits_for, None);
+        }
+        let told = report.entries.iter().map(|entry| {
+            let (change, effect) = (entry.change, entry.effect.as_str());
+            let fields: Vec<_> = entry.fields.iter().map(|it| it.field.as_str()).collect();
+            format!(
+                "{change:?} {} {fields:?} {effect}: {}",
+                entry.name,
+                entry.actions.join("; ")
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    let others = [
+        "Create ann-new [] live: create: it is new",
+        "Modify xia-halted [\"spec.runPolicy\"] live: stop: its run policy is Halted",
+        "Repair yan-fallen [] restart: demote: Firecracker is gone",
+    ];
+    let gone = |how: &'static str| [&others[..], &[how]].concat();
+    assert_eq!(
+        heads(false),
+        gone("Delete zoe-deleted [] replace-root: teardown: its document is gone")
+    );
+    assert_eq!(
+        heads(true),
+        gone("Delete zoe-deleted [] loses-data: teardown: it was deleted")
     );
 }
 
