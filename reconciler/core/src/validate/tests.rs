@@ -109,6 +109,143 @@ fn an_egress_policy_has_a_bound() {
     assert_eq!(found, ["spec.network.egress.allow"]);
 }
 
+/// Of each list and each length: the bound is taken, and one more is refused once,
+/// at its field, with the bound in the remedy.
+#[test]
+fn every_list_and_length_has_its_bound() {
+    type Make = fn(usize) -> Result<Validated, Vec<Problem>>;
+    let cases: [(&str, usize, Make, &str); 10] = [
+        ("spec.network.ports", 64, ports, "64"),
+        (
+            "spec.sshAuthorizedKeys",
+            64,
+            |n| keys(&vec![KEY.len(); n]),
+            "64",
+        ),
+        ("spec.sshAuthorizedKeys", 96 << 10, long_keys, "98304"),
+        ("spec.env", 256, |n| env(n, 1), "256"),
+        // Its name has four bytes.
+        ("spec.env", 32 << 10, |n| env(1, n - 4), "32768"),
+        (
+            "metadata.labels",
+            64,
+            |n| labels((0..n).map(|n| (format!("l{n}"), "x".into()))),
+            "64",
+        ),
+        (
+            "metadata.labels.app",
+            63,
+            |n| labels([("app".into(), "x".repeat(n))]),
+            "63",
+        ),
+        (
+            "metadata.labels.",
+            63,
+            |n| labels([("x".repeat(n), "x".into())]),
+            "63",
+        ),
+        (
+            "metadata.labels.",
+            253,
+            |n| labels([(prefix(n) + "/app", "x".into())]),
+            "DNS name",
+        ),
+        ("metadata.annotations", 256 << 10, note, "262144"),
+    ];
+    for (field, bound, make, remedy) in cases {
+        if let Err(problems) = make(bound) {
+            panic!("{field}, {bound}: {problems:?}");
+        }
+        let problems = make(bound + 1).unwrap_err();
+        let [problem] = problems.as_slice() else {
+            panic!("{field}, {bound} and one: {problems:?}")
+        };
+        let found = problem.field.as_deref().unwrap();
+        let fits = found == field || field.ends_with('.') && found.starts_with(field);
+        assert!(fits, "{field}: {problem:?}");
+        assert!(
+            problem.remedy.as_ref().unwrap().contains(remedy),
+            "{problem:?}"
+        );
+    }
+}
+
+fn ports(count: usize) -> Result<Validated, Vec<Problem>> {
+    let one = |n| format!("{{host: {}, guest: 80}}", 8000 + n);
+    let all: Vec<String> = (0..count).map(one).collect();
+    vm(&format!("  network: {{ports: [{}]}}", all.join(", ")))
+}
+
+/// Keys of these lengths: a key's comment is as long as it likes.
+fn keys(lengths: &[usize]) -> Result<Validated, Vec<Problem>> {
+    let key = |length: &usize| format!("\"{KEY}{}\"", "x".repeat(length - KEY.len()));
+    let all: Vec<String> = lengths.iter().map(key).collect();
+    vm(&format!("  sshAuthorizedKeys: [{}]", all.join(", ")))
+}
+
+/// So many bytes of keys, in four.
+fn long_keys(bytes: usize) -> Result<Validated, Vec<Problem>> {
+    let most = 24 << 10;
+    keys(&[most, most, most, bytes - 3 * most])
+}
+
+/// So many variables, with names of four bytes.
+fn env(count: usize, length: usize) -> Result<Validated, Vec<Problem>> {
+    let value = "x".repeat(length);
+    let all: Vec<String> = (0..count).map(|n| format!("V{n:03}: {value}")).collect();
+    vm(&format!("  env: {{{}}}", all.join(", ")))
+}
+
+fn labelled(metadata: &str) -> Result<Validated, Vec<Problem>> {
+    check(&format!(
+        "apiVersion: banger.dev/v1alpha1\nkind: VirtualMachine\nmetadata:\n  name: web\n  \
+         {metadata}\nspec: {{image: debian-12}}\n"
+    ))
+}
+
+fn labels(all: impl IntoIterator<Item = (String, String)>) -> Result<Validated, Vec<Problem>> {
+    let all = all
+        .into_iter()
+        .map(|(key, value)| format!("    {key}: {value}\n"));
+    labelled(&format!("labels:\n{}", all.collect::<String>()))
+}
+
+/// A DNS name of so many bytes.
+fn prefix(length: usize) -> String {
+    let mut name = "a123456789".repeat(6);
+    name.push('.');
+    name.repeat(5)[..length].to_owned()
+}
+
+/// Annotations of so many bytes, keys among them.
+fn note(bytes: usize) -> Result<Validated, Vec<Problem>> {
+    let value = "x".repeat((bytes - 4 * 2) / 4);
+    let rest = "x".repeat(bytes - 4 * 2 - 3 * value.len());
+    labelled(&format!(
+        "annotations:\n    n1: {value}\n    n2: {value}\n    n3: {value}\n    n4: {rest}"
+    ))
+}
+
+#[test]
+fn a_path_is_as_long_as_linux_takes() {
+    let home = "/home/me/";
+    let path = |length: usize| {
+        let rest = "x".repeat(length - home.len());
+        image(&format!("  rootfs: {{disk: {{path: ~/{rest}}}}}"))
+    };
+    path(4095).unwrap();
+    let [problem]: [Problem; 1] = path(4096).unwrap_err().try_into().unwrap();
+    assert_eq!(problem.field.as_deref(), Some("spec.rootfs.disk.path"));
+    assert!(problem.remedy.unwrap().contains("4095"));
+    // And in a guest.
+    let file = |length: usize| {
+        let rest = "x".repeat(length - 1);
+        vm(&format!("  fileSync: [{{source: ~/a, path: /{rest}}}]"))
+    };
+    file(4095).unwrap();
+    assert_eq!(fields(file(4096))[0].0, "spec.fileSync[0].path");
+}
+
 #[test]
 fn files_come_from_the_home_and_go_where_nothing_else_is() {
     let files = |list: &str| vm(&format!("  fileSync: [{list}]"));
