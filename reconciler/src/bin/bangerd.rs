@@ -4,20 +4,18 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use banger::act::files::private_directory;
 use banger::act::{RealHost, RealHostOptions};
 use banger::config::{self, ConfigError};
-use banger::controller::{BootClock, Controller, Ended, Published, Settings};
+use banger::controller::{BootClock, Controller, Ended, Published, Settings, Site};
 use banger::guest::known_hosts;
 use banger::net::dns;
 use banger::sandbox::{self, Landlock};
 use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
 use banger::systemd;
-use banger_core::admit::Rules;
 use banger_core::config::Config;
 use banger_core::pressure::Pressure;
 use banger_core::seam::Host;
@@ -34,8 +32,6 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How long a step may go on once the daemon is to stop; systemd waits longer.
-const PATIENCE: Duration = Duration::from_secs(40);
 /// Asked of systemd again and again while guests shut down with the host.
 const MORE_TIME: Duration = Duration::from_secs(30);
 /// The owner's key for `banger vm ssh` and guests' host keys, below the home.
@@ -190,13 +186,17 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
             helper: Arc::new(|| Box::pin(async { Ok("none: the host is simulated".into()) })),
             landlock,
         };
+        let ula = config.network.ula(Ula::beside(subnet)).unwrap_or_default();
         let daemon = Daemon {
-            rules: rules(&config, subnet, SIMULATED_SLOTS),
+            site: Site {
+                paths: paths(state_dir, &home),
+                home,
+                subnet,
+                slots: SIMULATED_SLOTS,
+                ipv6: ula.is_some(),
+            },
             names: None,
-            state_dir,
-            ula: config.network.ula(Ula::beside(subnet)).unwrap_or_default(),
             config,
-            home,
             socket,
             identity,
         };
@@ -209,9 +209,15 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
             installed.ula()
         )
     })?;
-    let rules = rules(&config, installed.subnet, installed.slots);
-    let mut options = RealHostOptions::installed(installed.clone(), home.clone());
-    options.state_dir.clone_from(&state_dir);
+    let site = Site {
+        home: home.clone(),
+        paths: paths(state_dir.clone(), &home),
+        subnet: installed.subnet,
+        slots: installed.slots,
+        ipv6: ula.is_some(),
+    };
+    let mut options = RealHostOptions::installed(installed.clone(), home);
+    options.state_dir = state_dir;
     let guests = config.disk.limits().end_of(Pressure::Guests);
     options.keep_free = guests.unwrap_or_default();
     options.dns = config.dns.enabled;
@@ -244,12 +250,9 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
         )
     };
     let daemon = Daemon {
-        rules,
+        site,
         names: Some(Box::new(names)),
-        state_dir,
         config,
-        ula,
-        home,
         socket,
         identity,
     };
@@ -261,51 +264,26 @@ type Names = Box<dyn FnOnce(watch::Receiver<Arc<Published>>) -> dns::Service>;
 
 /// Everything but the host.
 struct Daemon {
-    rules: Rules,
+    site: Site,
     /// None on a simulated host.
     names: Option<Names>,
-    state_dir: PathBuf,
     config: Config,
-    /// The prefix of guests' IPv6 addresses; `None`: they have none.
-    ula: Option<Ula>,
-    home: PathBuf,
     socket: Option<PathBuf>,
     identity: Identity,
 }
 
 impl Daemon {
     async fn run<H: Host>(self, host: Arc<H>) -> anyhow::Result<()> {
-        let state_dir = self.state_dir;
         let real = !self.identity.simulated;
         // The lock comes before the socket: whoever holds it owns both.
-        let (store, loaded) = Store::open(&state_dir)?;
+        let (store, loaded) = Store::open(&self.site.paths.state_dir)?;
         let socket = match &self.socket {
             Some(path) => Socket::bind(path)?,
             None => Socket::passed()?.context(
                 "nothing to listen on: start `bangerd.socket` with systemctl, or give --socket",
             )?,
         };
-        let settings = Settings {
-            directories: vec![
-                self.config.directories.vms.clone(),
-                self.config.directories.images.clone(),
-            ],
-            rules: self.rules,
-            paths: Paths {
-                state_dir,
-                known_hosts: self.home.join(known_hosts::DIRECTORY),
-            },
-            home: self.home,
-            memory_headroom: self.config.limits.memory_headroom.bytes(),
-            pool: self.config.pool.target(),
-            disk: self.config.disk.limits(),
-            guest_to_guest: self.config.network.guest_to_guest,
-            ipv6: self.ula.is_some(),
-            max_chains: self.config.limits.max_concurrent_actions.into(),
-            resync: Duration::from_secs(self.config.directories.resync_seconds.into()),
-            trash_keep: Duration::from_secs(u64::from(self.config.trash.keep_days) * 86_400),
-            patience: PATIENCE,
-        };
+        let settings = Settings::of(&self.config, self.site);
         let (controller, handle) =
             Controller::new(host, store, loaded, settings, BootClock::system());
         let stop = CancellationToken::new();
@@ -390,11 +368,10 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
-fn rules(config: &Config, subnet: Ipv4Net, slots: u16) -> Rules {
-    Rules {
-        subnet,
-        slots,
-        defaults: config.defaults.clone(),
+fn paths(state_dir: PathBuf, home: &Path) -> Paths {
+    Paths {
+        state_dir,
+        known_hosts: home.join(known_hosts::DIRECTORY),
     }
 }
 

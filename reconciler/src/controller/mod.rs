@@ -34,6 +34,7 @@ mod prune;
 mod publish;
 mod rename;
 mod run;
+mod settings;
 mod trash;
 
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub use collect::Collect;
 pub use ended::Ended;
 pub use heartbeat::Heartbeat;
 pub use publish::Published;
-pub use run::{Controller, Settings};
+pub use run::Controller;
+pub use settings::{Settings, Site};

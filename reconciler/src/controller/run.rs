@@ -2,21 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use banger_core::admit::Rules;
 use banger_core::adoption::Adoption;
 use banger_core::api::Condition;
 use banger_core::observed::Observed;
 use banger_core::orphans::Orphans;
-use banger_core::plan::PoolTarget;
-use banger_core::pressure::DiskLimits;
 use banger_core::seam::Host;
-use banger_core::status::Paths;
 use banger_core::vanish::Vanish;
 use banger_protocol::VmUid;
 use tokio::sync::{Notify, mpsc, watch};
@@ -41,6 +36,7 @@ use super::network::Stood;
 use super::pass::Last;
 use super::pool::WarmUp;
 use super::publish::Published;
+use super::settings::Settings;
 use crate::source::{Sources, Watch};
 use crate::store::{Loaded, Store};
 
@@ -54,37 +50,6 @@ const RETRY: Duration = Duration::from_secs(5);
 const PROGRESS: Duration = Duration::from_millis(100);
 /// Requests that may wait for the loop.
 const QUEUE: usize = 64;
-
-/// What the loop goes by. It doesn't change while the daemon runs.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where documents are read from.
-    pub directories: Vec<PathBuf>,
-    /// What `~/` stands for in documents.
-    pub home: PathBuf,
-    /// What admission goes by.
-    pub rules: Rules,
-    /// Where things lie.
-    pub paths: Paths,
-    /// Memory of the host that VMs leave alone, bytes.
-    pub memory_headroom: u64,
-    /// VMs that are acted on at a time.
-    pub max_chains: usize,
-    /// The tap pool; `None`: it is left as it is.
-    pub pool: Option<PoolTarget>,
-    /// What is done as the disk fills up.
-    pub disk: DiskLimits,
-    /// Whether guests reach one another.
-    pub guest_to_guest: bool,
-    /// Whether guests are to have IPv6, where the host has it.
-    pub ipv6: bool,
-    /// A pass is made so often even if nothing wakes the loop.
-    pub resync: Duration,
-    /// Disks stay in the trash for so long, in the daemon's running time.
-    pub trash_keep: Duration,
-    /// How long a step may go on once the daemon is to stop.
-    pub patience: Duration,
-}
 
 /// The loop.
 #[derive(Debug)]

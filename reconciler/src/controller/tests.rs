@@ -36,6 +36,7 @@ mod missing;
 mod network;
 mod reboot;
 mod requests;
+mod settings;
 mod trash;
 mod watchdog;
 mod words;

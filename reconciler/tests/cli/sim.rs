@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -35,7 +35,11 @@ struct Sim {
 
 impl Sim {
     fn start() -> Self {
-        let bench = Bench::new();
+        Self::on(Bench::new())
+    }
+
+    /// With what the owner has there already.
+    fn on(bench: Bench) -> Self {
         let systemd = UnixDatagram::bind(bench.path("notify")).unwrap();
         systemd.set_read_timeout(Some(SOON)).unwrap();
         let daemon = bangerd(&bench, "state")
@@ -174,6 +178,72 @@ fn a_directory_is_previewed_applied_and_edited() {
     assert_eq!(sim.declared(), everything(2));
     assert_eq!(sim.pid("db"), db);
     assert_ne!(sim.pid("web"), web);
+}
+
+#[test]
+fn what_the_configuration_says_is_what_the_daemon_does() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("home/.config/banger/machines")).unwrap();
+    let write = |file: &str, text: &str| bench.write(&format!("home/.config/banger/{file}"), text);
+    write(
+        "config.toml",
+        "[directories]\nvms = \"machines\"\n[defaults]\nvcpus = 3\n",
+    );
+    write("images/debian.yaml", IMAGE);
+    let silent = vm("web", 1).replace(", vcpus: 1", "");
+    write("machines/web.yaml", &silent);
+    write("vms/db.yaml", &vm("db", 1));
+    let sim = Sim::on(bench);
+    let is_ready = ["wait", "--for=condition=Ready", "vm/web"];
+    let waited = sim.bench.banger(&is_ready);
+    assert_eq!(waited.code, Some(0), "{waited}");
+    let list = sim.bench.banger(&["get", "vms", "-o", "json"]);
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    let vms: Vec<_> = list["items"].as_array().unwrap().iter().collect();
+    assert_eq!(vms.len(), 1, "{list}");
+    assert_eq!(vms[0]["spec"]["vcpus"], 3, "{list}");
+    // And where `apply` writes.
+    let applied = sim.bench.banger_with(&["apply", "-f", "-"], &vm("shop", 2));
+    assert_eq!(applied.code, Some(0), "{applied}");
+    let written = sim.bench.read("home/.config/banger/machines/shop.yaml");
+    assert_eq!(written, vm("shop", 2));
+}
+
+/// What an installation decided isn't the owner's to decide otherwise.
+#[test]
+fn another_subnet_than_the_installations_is_refused() {
+    let bench = Bench::new();
+    let install = bench.write(
+        "install.toml",
+        "owner = \"ada\"\nownerUid = 1000\nownerGid = 1000\n\
+         stateDir = \"/nowhere/state\"\njailDir = \"/nowhere/jail\"\nbridge = \"br-banger\"\n\
+         subnet = \"172.30.0.0/16\"\nuidBase = 200000\nslots = 100\n\
+         firecracker = \"/nowhere/firecracker\"\njailer = \"/nowhere/jailer\"\n\
+         agent = \"/nowhere/agent\"\n",
+    );
+    for (key, wanted, installed) in [
+        ("subnet", "10.9.0.0/16", "172.30.0.0/16"),
+        ("ipv6", "fd12:3456:789a:1::/64", "fdba:ac1e:0:10::/64"),
+    ] {
+        let config = format!("[network]\n{key} = \"{wanted}\"\n");
+        bench.write("home/.config/banger/config.toml", &config);
+        let output = Command::new(env!("CARGO_BIN_EXE_bangerd"))
+            .arg("--install")
+            .arg(&install)
+            .arg("--state-dir")
+            .arg(bench.path("state"))
+            .arg("--socket")
+            .arg(bench.socket())
+            .env_clear()
+            .env("HOME", bench.path("home"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let told = format!("network.{key} is {wanted}, but banger was installed with {installed}");
+        assert!(said.contains(&told), "{said}");
+        assert!(said.contains("Take the line out of config.toml"), "{said}");
+    }
 }
 
 /// One that is wrong keeps all of them back, and its file and line are told.

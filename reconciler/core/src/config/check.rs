@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use banger_protocol::{PoolSize, Ula, WarmUps};
-use ipnet::Ipv4Net;
 
 use super::settings::Dns;
 use super::{Config, Ipv6};
@@ -201,15 +200,4 @@ fn upstreams_problem(dns: &Dns) -> Option<Finding> {
         format!("`{ip}` is no server's address"),
         "write addresses such as \"192.0.2.53\", in quotes".to_owned(),
     ))
-}
-
-/// Why guests can't get their addresses from `wanted` (the configuration's
-/// subnet) where the installation has `installed`; message and remedy.
-pub fn subnet_problem(wanted: Ipv4Net, installed: Ipv4Net) -> Option<(String, String)> {
-    (!installed.contains(&wanted)).then(|| {
-        (
-            format!("`{wanted}` does not lie within the installation's subnet `{installed}`"),
-            format!("write a part of `{installed}`, or remove `network.subnet` to use all of it"),
-        )
-    })
 }

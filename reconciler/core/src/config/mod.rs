@@ -9,7 +9,6 @@ mod file;
 mod ipv6;
 mod settings;
 
-pub use check::subnet_problem;
 pub use defaults::VmDefaults;
 pub use disk::Disk;
 pub use file::parse;
