@@ -227,6 +227,43 @@ async fn nothing_in_the_place_of_a_file_harms_what_runs() {
     }
 }
 
+/// Two have all the addresses that there are: a third gets none, and they keep theirs.
+#[tokio::test(start_paused = true)]
+async fn a_full_subnet_is_told_and_harms_nobody() {
+    let (place, host) = (Daemon::place(), FakeHost::new());
+    let daemon = Daemon::adjusted(place, host, Instant::now(), |settings| {
+        settings.rules.slots = 2;
+    });
+    daemon.write("image.yaml", DEBIAN).await;
+    for vm in ["web", "db"] {
+        daemon.write(&format!("{vm}.yaml"), &guest(vm, "")).await;
+    }
+    let before = Running::now(&daemon).await;
+    // Before the others by name, and so before them where addresses are given out.
+    daemon.write("ann.yaml", &guest("ann", "")).await;
+    let now = daemon.until("told", |now| !now.problems.is_empty()).await;
+    let [problem] = now.problems.as_slice() else {
+        panic!("{:?}", now.problems)
+    };
+    assert_eq!(problem.file, daemon.path("ann.yaml"));
+    assert_eq!(problem.at, Some((3, 18)));
+    assert!(problem.message.contains("172.30.0.0/16"), "{problem:?}");
+    let remedy = problem.remedy.as_deref();
+    assert_eq!(
+        remedy,
+        Some("delete a VM, or install banger with a larger `--subnet`")
+    );
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    assert_eq!(Running::now(&daemon).await, before);
+
+    // The address of one that goes is the next one's.
+    daemon.remove("db.yaml").await;
+    daemon.ready("ann").await;
+    let mended = daemon.until("mended", |now| now.problems.is_empty()).await;
+    let web = get(&mended, "web").unwrap();
+    assert_eq!((uid(&web), pid(&web)), before[0]);
+}
+
 fn large(path: &Path) {
     fs::File::create(path).unwrap().set_len(100 << 20).unwrap();
 }
