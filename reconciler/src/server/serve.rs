@@ -45,6 +45,7 @@ pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: Can
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let streams = Arc::new(Semaphore::new(STREAMS));
     let mut sessions = JoinSet::new();
+    let own = rustix::process::geteuid().as_raw();
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -66,7 +67,7 @@ pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: Can
                 continue;
             }
         };
-        if let Err(why) = admit(&stream) {
+        if let Err(why) = peer(&stream).and_then(|uid| admit(uid, own)) {
             tracing::warn!("a connection was turned away: {why}");
             continue;
         }
@@ -80,15 +81,17 @@ pub async fn serve(socket: Socket, handle: Handle, identity: Identity, stop: Can
     }
 }
 
+/// The user at the other end, as the kernel saw it connect (SO_PEERCRED).
+fn peer(stream: &UnixStream) -> Result<u32, String> {
+    let peer = stream.peer_cred();
+    let peer = peer.map_err(|error| format!("its user is unknown: {error}"))?;
+    Ok(peer.uid())
+}
+
 /// Only the daemon's own user and root may speak.
-fn admit(stream: &UnixStream) -> Result<(), String> {
-    let peer = stream
-        .peer_cred()
-        .map_err(|error| format!("its user is unknown: {error}"))?;
-    let own = rustix::process::geteuid().as_raw();
-    if peer.uid() == own || peer.uid() == 0 {
-        Ok(())
-    } else {
-        Err(format!("user {} is not the owner", peer.uid()))
+pub(super) fn admit(uid: u32, own: u32) -> Result<(), String> {
+    match uid == own || uid == 0 {
+        true => Ok(()),
+        false => Err(format!("user {uid} is not the owner")),
     }
 }

@@ -16,10 +16,12 @@ use banger_core::pressure::DiskLimits;
 use banger_core::status::Paths;
 use banger_testkit::FakeHost;
 use futures::FutureExt as _;
+use nix::libc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, FrameError};
+use super::serve::admit;
 use super::{Identity, Socket, serve};
 use crate::client::{CallError, Daemon};
 use crate::controller::{BootClock, Controller, Settings};
@@ -248,6 +250,64 @@ async fn what_is_no_request_is_answered_or_hung_up_on() {
     .await
     .unwrap();
     running.client(|daemon| daemon.version().unwrap()).await;
+    running.end().await;
+}
+
+#[test]
+fn the_owner_and_root_may_speak_and_nobody_else() {
+    for (uid, own, may) in [
+        (1000, 1000, true),
+        (0, 1000, true),
+        (0, 0, true),
+        (1001, 1000, false),
+        (1000, 0, false),
+        (65534, 1000, false),
+        (u32::MAX, 1000, false),
+    ] {
+        assert_eq!(admit(uid, own).is_ok(), may, "{uid} to {own}'s");
+    }
+    let why = admit(1001, 1000).unwrap_err();
+    assert_eq!(why, "user 1001 is not the owner");
+}
+
+/// Through the socket, whose mode is not what keeps a stranger out here: the
+/// daemon hangs up before it reads, so that not even a wrong frame is answered.
+#[tokio::test]
+async fn a_stranger_who_gets_at_the_socket_is_hung_up_on() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED a_stranger_who_gets_at_the_socket_is_hung_up_on: needs root");
+        return;
+    }
+    let running = Running::start().await;
+    let socket = running.socket();
+    let open = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    open(running.root.path(), 0o755);
+    open(&socket, 0o666);
+    let ask = move |uid: u32| {
+        let socket = socket.clone();
+        let asking = std::thread::spawn(move || {
+            // The raw system call changes this one thread; the C library's would
+            // change all of them.
+            // SAFETY: three plain numbers.
+            let done = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+            assert_eq!(done, 0);
+            let mut stream = StdStream::connect(&socket).unwrap();
+            // It may have hung up already.
+            let _ = stream.write_all(&[0, 0, 0, 1, b'{']);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            answer
+        });
+        asking.join().unwrap()
+    };
+    let (stranger, root) = tokio::task::spawn_blocking(move || (ask(4711), ask(0)))
+        .await
+        .unwrap();
+    assert_eq!(stranger, b"");
+    assert_ne!(root, b"");
     running.end().await;
 }
 
