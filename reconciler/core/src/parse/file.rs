@@ -56,7 +56,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Parsed {
     if pieces.is_empty() {
         return whole(
             "the file holds no document".to_owned(),
-            "write a document (`banger schema` shows the fields), or delete the file if its \
+            "write a document (`banger schema vm` shows the fields), or delete the file if its \
              objects are to go",
         );
     }
