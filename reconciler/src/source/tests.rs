@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use tokio::sync::Notify;
 
 use super::names::counts;
+use super::watch::wakes;
 use super::{Sources, Watch};
 use crate::wire::request::OverlayFile;
 
@@ -289,6 +290,37 @@ async fn changes_wake_and_reading_does_not() {
     drop(watch);
     config.write("new.yaml", &vm("new"));
     woken(&changed).await;
+}
+
+#[test]
+fn all_but_reading_wakes_and_lost_events_do() {
+    use notify::event::{AccessKind, AccessMode, CreateKind, Flag, ModifyKind, RemoveKind};
+    use notify::{Error, Event, EventKind};
+    let read = EventKind::Access(AccessKind::Read);
+    for (kind, expected) in [
+        (read, false),
+        (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
+        (
+            EventKind::Access(AccessKind::Close(AccessMode::Read)),
+            false,
+        ),
+        (
+            EventKind::Access(AccessKind::Close(AccessMode::Write)),
+            true,
+        ),
+        (EventKind::Create(CreateKind::File), true),
+        (EventKind::Modify(ModifyKind::Any), true),
+        (EventKind::Remove(RemoveKind::Folder), true),
+        (EventKind::Any, true),
+        (EventKind::Other, true),
+    ] {
+        assert_eq!(wakes(&Ok(Event::new(kind))), expected, "{kind:?}");
+    }
+    // The kernel's queue overflowed: without a path, and of whatever kind.
+    for kind in [EventKind::Other, read] {
+        assert!(wakes(&Ok(Event::new(kind).set_flag(Flag::Rescan))));
+    }
+    assert!(wakes(&Err(Error::generic("no more watches"))));
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use super::stamp::Stamp;
@@ -26,14 +26,8 @@ pub struct Watch {
 impl Watch {
     /// A watch of nothing yet, that tells `changed`.
     pub fn new(changed: Arc<Notify>) -> notify::Result<Self> {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own reading is an event too, and must not wake us.
-            let ours = event.as_ref().is_ok_and(|event| {
-                matches!(event.kind, EventKind::Access(kind)
-                    if kind != AccessKind::Close(AccessMode::Write))
-                    && !event.need_rescan()
-            });
-            if !ours {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if wakes(&event) {
                 changed.notify_one();
             }
         })?;
@@ -79,6 +73,15 @@ impl Watch {
         }
         new
     }
+}
+
+/// Whether something may have changed. Our own reading is an event too, and must
+/// not wake us; that events were lost, or that watching fails, must.
+pub(super) fn wakes(event: &notify::Result<Event>) -> bool {
+    let Ok(event) = event else { return true };
+    let read = matches!(event.kind, EventKind::Access(kind)
+        if kind != AccessKind::Close(AccessMode::Write));
+    !read || event.need_rescan()
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
