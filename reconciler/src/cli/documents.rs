@@ -1,21 +1,21 @@
 //! Documents that the command line is given: files, directories, stdin.
 //!
-//! Guarantees: what comes out is parsed and validated by the same code that the
-//! daemon uses; every problem of every file is told, not just the first.
+//! Guarantees: what comes out is listed, read, parsed and validated by the same code
+//! that the daemon uses; every problem of every file is told, not just the first.
 
-use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use banger_core::api::Manifest;
-use banger_core::parse::{limits, parse};
+use banger_core::parse::parse;
 use banger_core::problem::Problem;
 use banger_core::validate::{Context as Ground, Validated, validate};
 
 use super::object_ref::ObjectRef;
 use super::places::Places;
 use super::{Exit, Failure, output, problem};
+use crate::source;
 
 /// A file that was given.
 #[derive(Clone, Debug)]
@@ -76,47 +76,6 @@ pub(super) fn content(path: &Path, bytes: &[u8], places: &Places) -> Content {
     content
 }
 
-/// Whether a directory's file of this name counts: the daemon's rule.
-pub(super) fn counts(name: &OsStr) -> bool {
-    let yaml = Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "yaml" || extension == "yml");
-    yaml && !matches!(name.as_encoded_bytes().first(), Some(b'.' | b'#'))
-}
-
-/// The files of a directory that count, by name.
-pub(super) fn listed(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if counts(&entry.file_name()) {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// A regular file's bytes, at most as many as are read of a file of specs and
-/// one more.
-pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    use rustix::fs::{Mode, OFlags};
-    // A FIFO would block at open(2) otherwise.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it isn't a regular file"));
-    }
-    capped(file)
-}
-
-fn capped(from: impl io::Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(limits::MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Reads all that `-f` names: files, directories (their `*.yaml` and `*.yml`),
 /// `-` for stdin. Problems are told on stderr.
 ///
@@ -160,7 +119,7 @@ fn gather(names: &[PathBuf]) -> Result<Vec<Given>, Failure> {
     let mut given = Vec::new();
     for name in names {
         if name.as_os_str() == "-" {
-            let bytes = capped(io::stdin().lock())
+            let bytes = source::capped(io::stdin().lock())
                 .map_err(|error| Failure::invalid("stdin can't be read").because(&error))?;
             given.push((PathBuf::from("<stdin>"), None, bytes));
             continue;
@@ -169,7 +128,7 @@ fn gather(names: &[PathBuf]) -> Result<Vec<Given>, Failure> {
             Failure::invalid(format!("{} can't be read", path.display())).because(error)
         };
         let files = if name.is_dir() {
-            let files = listed(name).map_err(|error| unread(name, &error))?;
+            let files = source::listed(name).map_err(|error| unread(name, &error))?;
             if files.is_empty() {
                 return Err(Failure::invalid(format!(
                     "the directory {} holds no *.yaml or *.yml",
@@ -181,7 +140,7 @@ fn gather(names: &[PathBuf]) -> Result<Vec<Given>, Failure> {
             vec![name.clone()]
         };
         for file in files {
-            let bytes = bytes(&file).map_err(|error| unread(&file, &error))?;
+            let bytes = source::bytes(&file).map_err(|error| unread(&file, &error))?;
             given.push((file.clone(), Some(absolute(&file)?), bytes));
         }
     }

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use banger_core::api::Name;
 use banger_core::edit::{self, EditError};
 
-use super::documents::{self, Content, Document, Input, content};
+use super::documents::{Content, Document, Input, content};
 use super::object_ref::ObjectRef;
 use super::places::Places;
 use super::surgery;
 use super::write::Write;
 use super::{Exit, Failure};
+use crate::source;
 use crate::wire::request::OverlayFile;
 
 /// The directories, with changes that aren't written yet.
@@ -42,8 +43,8 @@ impl Workspace {
     pub(super) fn open(places: Places) -> Self {
         let mut files = BTreeMap::new();
         for directory in places.sources() {
-            for path in documents::listed(&directory).unwrap_or_default() {
-                let Ok(bytes) = documents::bytes(&path) else {
+            for path in source::listed(&directory).unwrap_or_default() {
+                let Ok(bytes) = source::bytes(&path) else {
                     continue;
                 };
                 let content = content(&path, &bytes, &places);

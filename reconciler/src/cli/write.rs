@@ -10,8 +10,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use super::{Exit, Failure, documents};
+use super::{Exit, Failure};
 use crate::act::files::{directory, sync_parent};
+use crate::source;
 
 /// A file as it was read and as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Write {
     /// # Errors
     /// [`Exit::Conflict`] where the file changed since it was read.
     pub(super) fn perform(&self) -> Result<(), Failure> {
-        let now = match documents::bytes(&self.path) {
+        let now = match source::bytes(&self.path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(self.failed(&error)),

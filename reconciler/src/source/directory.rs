@@ -17,6 +17,11 @@ pub(super) enum Listing {
     Unreadable(io::Error),
 }
 
+/// The files of a directory that count, sorted.
+pub(crate) fn listed(path: &Path) -> io::Result<Vec<PathBuf>> {
+    read(path).map(|(_, paths)| paths)
+}
+
 pub(super) fn list(path: &Path) -> Listing {
     match read(path) {
         Ok((stamp, paths)) => Listing::There(stamp, paths),

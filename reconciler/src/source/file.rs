@@ -5,12 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use banger_core::parse::limits::MAX_FILE_BYTES;
 use banger_core::problem::Problem;
 
 use super::stamp::Stamp;
-
-/// No file of specs is longer.
-pub(super) const MAX_FILE: u64 = 1 << 20;
 
 /// Why a file gave no bytes.
 #[derive(Debug)]
@@ -31,23 +29,42 @@ pub(super) fn stamp(path: &Path) -> Result<Stamp, Unread> {
     Ok(Stamp::of(&metadata))
 }
 
-/// Reads a file that [`stamp`] was content with. `O_NONBLOCK`, because a FIFO
-/// may have taken its place since then.
+/// A regular file's bytes, as [`capped`] gives them, whatever the file is like.
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    match file.metadata()?.is_file() {
+        true => capped(file),
+        false => Err(io::Error::other("it isn't a regular file")),
+    }
+}
+
+/// At most as many bytes as are read of a file of specs, and one more, by which
+/// one that is longer is known.
+pub(crate) fn capped(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `O_NONBLOCK`: a FIFO would block.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+}
+
+/// Reads a file that [`stamp`] was content with; another thing may have taken its
+/// place since then.
 pub(super) fn read(path: &Path, expected: Stamp) -> Result<Vec<u8>, Unread> {
     let failed = |error: io::Error| failed(path, &error);
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits() as i32)
-        .open(path)
-        .map_err(failed)?;
+    let file = open(path).map_err(failed)?;
     let before = file.metadata().map_err(failed)?;
     check(path, &before)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
-    (&file)
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
+    let bytes = capped(&file).map_err(failed)?;
+    if bytes.len() > MAX_FILE_BYTES {
         return Err(too_long(path));
     }
     let after = File::metadata(&file).map_err(failed)?;
@@ -60,7 +77,7 @@ pub(super) fn read(path: &Path, expected: Stamp) -> Result<Vec<u8>, Unread> {
 fn check(path: &Path, metadata: &Metadata) -> Result<(), Unread> {
     let kind = metadata.file_type();
     if kind.is_file() {
-        return if metadata.len() > MAX_FILE {
+        return if metadata.len() > MAX_FILE_BYTES as u64 {
             Err(too_long(path))
         } else {
             Ok(())

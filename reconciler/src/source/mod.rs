@@ -22,5 +22,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use directory::listed;
+pub(crate) use file::{bytes, capped};
 pub use read::{SETTLED, Sources};
 pub use watch::Watch;

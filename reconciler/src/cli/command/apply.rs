@@ -24,6 +24,7 @@ use crate::cli::waiting::{duration, wait_for};
 use crate::cli::workspace::Workspace;
 use crate::cli::{Exit, Failure, problem, report};
 use crate::client::call::Synced;
+use crate::source;
 use crate::wire::request::Power;
 
 /// `banger apply -f FILE|DIR|-`.
@@ -76,7 +77,7 @@ impl Apply {
                     .help("give the directory of documents with -f"));
             }
             // All of its documents may be gone.
-            let is_bare = |path: &PathBuf| documents::listed(path).is_ok_and(|it| it.is_empty());
+            let is_bare = |path: &PathBuf| source::listed(path).is_ok_and(|it| it.is_empty());
             given.retain(|path| !(path.is_dir() && is_bare(path)));
         }
         let inputs = documents::read(&given, &context.places()?)?;

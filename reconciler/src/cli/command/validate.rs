@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::documents;
 use crate::cli::output::{note, print};
 use crate::cli::{Exit, Failure};
+use crate::source;
 
 /// `banger validate [-f …]`.
 #[derive(Debug, Args)]
@@ -21,8 +22,7 @@ impl Validate {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let places = context.places()?;
         let names = if self.filename.is_empty() {
-            let held =
-                |path: &PathBuf| documents::listed(path).is_ok_and(|files| !files.is_empty());
+            let held = |path: &PathBuf| source::listed(path).is_ok_and(|files| !files.is_empty());
             places.sources().into_iter().filter(held).collect()
         } else {
             self.filename
