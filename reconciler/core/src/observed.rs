@@ -212,7 +212,7 @@ impl ObservedVm {
             self.base_loop.told(),
             self.origin.told(),
             self.root.told(),
-            self.vmm.told(),
+            vm_alive(self),
         ];
         match signs.contains(&Some(true)) {
             true => Some(true),
@@ -250,11 +250,7 @@ impl ObservedVm {
 /// `vm_alive`, the single source of truth for liveness: a VMM process that is
 /// provably this VM's is there. `None`: it can't be told.
 pub const fn vm_alive(vm: &ObservedVm) -> Option<bool> {
-    match vm.vmm {
-        Presence::Absent => Some(false),
-        Presence::Present(_) => Some(true),
-        Presence::Unknown(_) => None,
-    }
+    vm.vmm.told()
 }
 
 /// The whole host.

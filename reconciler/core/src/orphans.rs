@@ -11,7 +11,7 @@ use banger_protocol::{Slot, VmUid};
 
 use crate::api::Name;
 use crate::intent::{Backoff, Intents, PowerOverride, VmIntent};
-use crate::observed::{Observed, ObservedVm};
+use crate::observed::{Observed, ObservedVm, vm_alive};
 
 /// What of the host no intent knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Orphans {
             };
             // Of two, the one that runs, as far as can be told, or else the one that
             // was made later.
-            let rank = (!here.vmm.is_absent(), *uid, vm);
+            let rank = (vm_alive(here) != Some(false), *uid, vm);
             match best.get(vm.name()) {
                 Some(other) if (other.0, other.1) > (rank.0, rank.1) => {}
                 _ => {

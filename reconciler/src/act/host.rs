@@ -8,7 +8,7 @@ use banger_core::api::Quantity;
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::inventory::{Holdings, Leftover};
-use banger_core::observed::{Guest, Instance, Observed, Presence};
+use banger_core::observed::{Guest, Instance, Observed, Presence, vm_alive};
 use banger_core::plan::{HostStep, Step};
 use banger_core::pressure::Room;
 use banger_core::seam::{Host, StepError, VmRef};
@@ -184,7 +184,7 @@ impl RealHost {
                 }
             }
         }
-        let running = |uid| observed.vm(uid).vmm.present().is_some();
+        let running = |uid| vm_alive(observed.vm(uid)) == Some(true);
         self.shared.exits.retain(running);
     }
 }

@@ -16,7 +16,7 @@ use crate::api::{API_VERSION, Kind};
 use crate::effect::{self, FieldChange};
 use crate::firewall;
 use crate::intent::VmIntent;
-use crate::observed::Presence;
+use crate::observed::{Presence, vm_alive};
 use crate::plan::{Why, wants_to_run};
 
 pub(super) fn object(view: &View<'_>, vm: &VmIntent) -> Object {
@@ -189,7 +189,9 @@ fn reason(view: &View<'_>, vm: &VmIntent) -> Option<String> {
                 Why::DiskMissing { .. } => "DiskMissing",
                 Why::DiskPressure { .. } => "DiskPressure",
                 Why::CrashLoopBackOff { .. } => "CrashLoopBackOff",
-                Why::BackOff { .. } if view.observed.vm(vm.uid).vmm.is_absent() => "ActionFailed",
+                Why::BackOff { .. } if vm_alive(view.observed.vm(vm.uid)) == Some(false) => {
+                    "ActionFailed"
+                }
                 _ => return None,
             })
         })
