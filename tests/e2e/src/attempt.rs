@@ -1,43 +1,100 @@
 //! A test on a host whose own kernel may die.
 
-use anyhow::Result;
+use std::{fs::OpenOptions, io::Write as _};
 
-use crate::Lab;
+use anyhow::{Context as _, Result};
+
+use crate::{Lab, TestHost, cache::Cache};
 
 /// A test runs again so often when the host's own kernel died under it.
 const CRASH_RETRIES: u32 = 2;
 
-/// Runs a test on `lab`, or on the one that `fresh` brings, and once more on a
-/// fresh one each time that the host's own kernel died under it. What the test
-/// says comes back with the lab that it said it of.
+/// What has a host that may die.
+pub trait HasHost {
+    /// That host.
+    fn host(&self) -> &TestHost;
+}
+
+impl HasHost for TestHost {
+    fn host(&self) -> &TestHost {
+        self
+    }
+}
+
+impl HasHost for Lab {
+    fn host(&self) -> &TestHost {
+        &self.host
+    }
+}
+
+/// Runs a test on `first`, or on what `fresh` brings, and at most twice more on
+/// a fresh one if it failed *and* the host's own kernel died under it. Every such
+/// death is printed, and a line is added to `host-crashes.log` in the cache (but
+/// for one asked for by sysrq). What the test says comes back with what it said
+/// it of.
 ///
 /// # Errors
-/// No host can be had.
-pub fn attempt(
+/// No host can be had, or a death can't be written down.
+pub fn attempt<H: HasHost, T>(
     name: &str,
-    mut lab: Option<Lab>,
-    fresh: &dyn Fn() -> Result<Lab>,
-    test: &dyn Fn(&mut Lab) -> Result<()>,
-) -> Result<(Result<()>, Lab)> {
+    mut first: Option<H>,
+    fresh: &dyn Fn() -> Result<H>,
+    test: &dyn Fn(&mut H) -> Result<T>,
+) -> Result<(Result<T>, H)> {
     let mut crashes = 0;
     loop {
-        let mut here = match lab.take() {
-            Some(lab) => lab,
+        let mut here = match first.take() {
+            Some(first) => first,
             None => fresh()?,
         };
-        let Err(error) = test(&mut here) else {
-            return Ok((Ok(()), here));
+        let result = test(&mut here);
+        let Err(error) = result else {
+            return Ok((result, here));
         };
-        match here.host.crashed() {
-            Some(line) if crashes < CRASH_RETRIES => {
-                crashes += 1;
-                println!("HOST CRASH {crashes} in {name}, again on a fresh host: {line}");
-            }
-            Some(line) => {
-                let error = error.context(format!("the host's kernel died again: {line}"));
-                return Ok((Err(error), here));
-            }
-            None => return Ok((Err(error), here)),
+        let Some(line) = here.host().crashed() else {
+            return Ok((Err(error), here));
+        };
+        crashes += 1;
+        record(here.host().cache(), name, &line)?;
+        if crashes > CRASH_RETRIES {
+            let error = error.context(format!("the host's kernel died again: {line}"));
+            return Ok((Err(error), here));
         }
+        println!("HOST CRASH {crashes} in {name}, again on a fresh host: {line}");
+    }
+}
+
+/// Writes a death of a host's kernel down, unless a test asked for it.
+fn record(cache: &Cache, name: &str, line: &str) -> Result<()> {
+    if line.contains("sysrq triggered crash") {
+        return Ok(());
+    }
+    let path = cache.file("host-crashes.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path);
+    log.and_then(|mut log| writeln!(log, "{name}: {line}"))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn deaths_are_counted_but_for_those_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::at(directory.path()).unwrap();
+        record(
+            &cache,
+            "one",
+            "Kernel panic - not syncing: sysrq triggered crash",
+        )
+        .unwrap();
+        let log = cache.file("host-crashes.log");
+        assert!(!log.exists());
+        record(&cache, "one", "stack guard page was hit").unwrap();
+        record(&cache, "two", "QEMU ended").unwrap();
+        let text = std::fs::read_to_string(log).unwrap();
+        assert_eq!(text, "one: stack guard page was hit\ntwo: QEMU ended\n");
     }
 }

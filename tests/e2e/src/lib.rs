@@ -29,7 +29,7 @@
 //!   back to a guest, so only masqueraded traffic gets an answer.
 //!
 //! The host's own kernel may die under software SVM: [`TestHost::crashed`]
-//! tells, and [`scenario`] retries exactly those failures, counted and printed.
+//! tells, and [`attempt`] retries exactly those failures, counted and printed.
 //!
 //! Guarantees: QEMU dies with its [`TestHost`], and with the test's process
 //! however that ends. Assumes Debian's `qemu-system-x86`, `mmdebstrap` and a
@@ -71,7 +71,7 @@ mod transfer;
 
 pub use accel::{Choice, choose};
 pub use artifacts::Artifacts;
-pub use attempt::attempt;
+pub use attempt::{HasHost, attempt};
 pub use cache::{Cache, Lock};
 pub use deps::install as install_deps;
 pub use instance::{Instance, InstanceName, Options};

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     Artifacts, Cache, Lab, Options, Stages, TestHost, accel,
+    attempt::attempt,
     digest::Digest,
     lab::{DEBIAN, QUICK},
 };
@@ -31,9 +32,6 @@ const VMS: [&str; 2] = ["web", "worker"];
 
 /// The file that says how it looked.
 const STATE: &str = "state.txt";
-
-/// It is made anew so often when the host's own kernel died under it.
-const CRASH_RETRIES: u32 = 2;
 
 /// A saved lab in the cache.
 #[derive(Debug)]
@@ -75,8 +73,7 @@ impl SavedLab {
         }
         let key = Digest::of_parts(parts.iter().map(|(name, part)| (*name, part.as_slice())));
 
-        let mut crashes = 0;
-        while !cache.entry("lab", &key).exists() {
+        if !cache.entry("lab", &key).exists() {
             let options = Options {
                 payload: Some(payload.to_path_buf()),
                 // Tests run two hosts at a time, and two virtual processors of one
@@ -87,25 +84,19 @@ impl SavedLab {
                 boot_limit: Duration::from_secs(300),
                 ..Options::default()
             };
-            let lab = Lab::among_decoys("saved", options)?;
-            let filled = fill(&lab, stages).and_then(|()| lab.state());
-            match (filled, lab.host.crashed()) {
-                (Ok(state), _) => stages.run("save the lab", || {
-                    // QEMU can't load the state of a processor that was in a guest.
-                    lab.root("pkill -STOP -x firecracker")?;
-                    let _lock = cache.lock()?;
-                    cache.make_entry("lab", &key, |entry| {
-                        fs::write(entry.join(STATE), &state).context("cannot write the state")?;
-                        lab.host.save(entry)
-                    })
-                })?,
-                (Err(_), Some(line)) if crashes < CRASH_RETRIES => {
-                    crashes += 1;
-                    println!("HOST CRASH {crashes} in the lab, again on a fresh host: {line}");
-                    continue;
-                }
-                (Err(error), _) => return Err(error),
-            };
+            let fresh = || Lab::among_decoys("saved", options.clone());
+            let filled = |lab: &mut Lab| fill(lab, stages).and_then(|()| lab.state());
+            let (state, lab) = attempt("the lab", None, &fresh, &filled)?;
+            let state = state?;
+            stages.run("save the lab", || {
+                // QEMU can't load the state of a processor that was in a guest.
+                lab.root("pkill -STOP -x firecracker")?;
+                let _lock = cache.lock()?;
+                cache.make_entry("lab", &key, |entry| {
+                    fs::write(entry.join(STATE), &state).context("cannot write the state")?;
+                    lab.host.save(entry)
+                })
+            })?;
         }
         let entry = cache.entry("lab", &key);
         // Each is a gigabyte, and of no use once the payload is another one.

@@ -2,19 +2,19 @@
 //! test's process however that ends.
 
 use std::{
+    cell::Cell,
     env,
-    fs::OpenOptions,
-    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     accel,
     artifacts::Artifacts,
+    attempt::attempt,
     cache::Cache,
     console,
     instance::{Instance, InstanceName, Options},
@@ -26,8 +26,6 @@ use crate::{
 const EXEC_LIMIT: Duration = Duration::from_secs(120);
 /// Where this is set each command is shown with its time.
 const TRACE: &str = "BANGER_E2E_TRACE";
-/// How often a scenario runs again because the host's own kernel died.
-const CRASH_RETRIES: u32 = 2;
 
 /// A running host. Dropping it kills QEMU and removes the disk.
 #[derive(Debug)]
@@ -190,6 +188,11 @@ impl TestHost {
         }
     }
 
+    /// Where it was built, and where its deaths are counted.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// QEMU's pid, while it runs.
     ///
     /// # Errors
@@ -226,11 +229,8 @@ impl Drop for TestHost {
     }
 }
 
-/// Runs a scenario on a fresh host, and again on another, at most twice more,
-/// if it failed *and* the host's own kernel died under it. Every such crash is
-/// printed, and a line is added to `host-crashes.log` in the cache (but for one
-/// asked for by sysrq). A failure
-/// on a living host is final.
+/// Runs a scenario on a fresh host, and again on another where [`attempt`] does. A
+/// failure on a living host is final.
 ///
 /// # Errors
 /// Those of the scenario, or of the host's start. A panic goes on.
@@ -239,38 +239,19 @@ pub fn scenario(
     options: &Options,
     steps: impl Fn(&mut TestHost) -> Result<()>,
 ) -> Result<()> {
-    for attempt in 0.. {
-        let mut host = TestHost::up_with(name, options.clone())?;
-        let result = catch_unwind(AssertUnwindSafe(|| steps(&mut host)));
-        if matches!(result, Ok(Ok(()))) {
-            return Ok(());
-        }
-        match host.crashed() {
-            Some(line) if attempt < CRASH_RETRIES => {
-                eprintln!(
-                    "HOST CRASH {} in {name}, running it again: {line}",
-                    attempt + 1
-                );
-                // A crash that the test itself asked for is no noise.
-                if !line.contains("sysrq triggered crash") {
-                    record_crash(&host.cache, name, &line)?;
-                }
-            }
-            Some(_) | None => match result {
-                Ok(result) => return result,
-                Err(panic) => resume_unwind(panic),
-            },
-        }
+    let panicked = Cell::new(None);
+    let fresh = || TestHost::up_with(name, options.clone());
+    let test = |host: &mut TestHost| {
+        panicked.take();
+        catch_unwind(AssertUnwindSafe(|| steps(host))).unwrap_or_else(|panic| {
+            panicked.set(Some(panic));
+            bail!("the scenario panicked")
+        })
+    };
+    // The host outlives what goes on: its console is shown then.
+    let (result, _host) = attempt(name, None, &fresh, &test)?;
+    match panicked.take() {
+        Some(panic) => resume_unwind(panic),
+        None => result,
     }
-    unreachable!("the last attempt returns")
-}
-
-fn record_crash(cache: &Cache, name: &str, line: &str) -> Result<()> {
-    let path = cache.file("host-crashes.log");
-    let mut log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    writeln!(log, "{name}: {line}").with_context(|| format!("cannot write {}", path.display()))
 }
