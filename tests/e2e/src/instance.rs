@@ -16,7 +16,7 @@
 use std::{
     fmt, fs,
     net::TcpListener,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::{Child, Command},
     str::FromStr,
@@ -30,6 +30,7 @@ use crate::{
     artifacts::{Artifacts, pack},
     cache::Cache,
     console::{self, BootEnd},
+    interrupt,
     process::{ProcessName, wait_end},
     qemu::{Accel, MESSAGES, Machine, Memory},
     qmp::Qmp,
@@ -138,7 +139,6 @@ impl Instance {
         name: &InstanceName,
         options: &Options,
         stages: Stages,
-        signals: Option<BorrowedFd<'_>>,
     ) -> Result<Self> {
         let directory = cache.instances().join(&name.0);
         let _lock = lock(cache, name)?;
@@ -147,7 +147,7 @@ impl Instance {
             prepare(&directory, artifacts, accel, name, options)
         })?;
         let mut instance = Self::of(directory, name, machine, options)?;
-        instance.boot(stages, signals)?;
+        instance.boot(stages)?;
         Ok(instance)
     }
 
@@ -295,15 +295,10 @@ impl Instance {
     ///
     /// # Errors
     /// It isn't up again within 60 s.
-    pub fn reset(
-        &mut self,
-        cache: &Cache,
-        stages: Stages,
-        signals: Option<BorrowedFd<'_>>,
-    ) -> Result<()> {
+    pub fn reset(&mut self, cache: &Cache, stages: Stages) -> Result<()> {
         let _lock = lock(cache, &self.name)?;
         self.kill()?;
-        self.boot_again(stages, signals)
+        self.boot_again(stages)
     }
 
     /// An orderly reboot: the host shuts itself down, as at a person's word, and the
@@ -312,16 +307,11 @@ impl Instance {
     /// # Errors
     /// It isn't down within five minutes, or dies on the way; it isn't up again within
     /// 60 s.
-    pub fn reboot(
-        &mut self,
-        cache: &Cache,
-        stages: Stages,
-        signals: Option<BorrowedFd<'_>>,
-    ) -> Result<()> {
+    pub fn reboot(&mut self, cache: &Cache, stages: Stages) -> Result<()> {
         let _lock = lock(cache, &self.name)?;
         let title = format!("shut host {} down", self.name);
         stages.run(&title, || self.shut_down())?;
-        self.boot_again(stages, signals)
+        self.boot_again(stages)
     }
 
     /// Ends with QEMU's own end, which is what a machine that is off comes to.
@@ -355,13 +345,13 @@ impl Instance {
         }
     }
 
-    fn boot_again(&mut self, stages: Stages, signals: Option<BorrowedFd<'_>>) -> Result<()> {
+    fn boot_again(&mut self, stages: Stages) -> Result<()> {
         self.machine.memory = Memory::Anonymous;
         // The old port may be taken by now.
         self.machine.ssh_port = free_port()?;
         self.ssh.forget();
         self.ssh = Ssh::new(&self.directory, self.machine.ssh_port)?;
-        self.boot(stages, signals)
+        self.boot(stages)
     }
 
     /// Kills QEMU, and waits for its end. The directory stays.
@@ -405,10 +395,10 @@ impl Instance {
     }
 
     /// Starts QEMU and waits for the boot. Kills it on any failure.
-    fn boot(&mut self, stages: Stages, signals: Option<BorrowedFd<'_>>) -> Result<()> {
+    fn boot(&mut self, stages: Stages) -> Result<()> {
         write_json(&self.directory.join(MACHINE), &self.machine)?;
         let title = format!("boot host {} under {}", self.name, self.machine.accel);
-        let result = stages.run(&title, || self.start_and_wait(signals));
+        let result = stages.run(&title, || self.start_and_wait());
         if let Err(error) = result {
             self.kill()
                 .with_context(|| format!("and QEMU is left over after: {error:#}"))?;
@@ -417,7 +407,7 @@ impl Instance {
         Ok(())
     }
 
-    fn start_and_wait(&mut self, signals: Option<BorrowedFd<'_>>) -> Result<()> {
+    fn start_and_wait(&mut self) -> Result<()> {
         let console = self.console();
         let log = fs::OpenOptions::new()
             .create(true)
@@ -428,7 +418,8 @@ impl Instance {
         let process = self.start(false)?;
         let end = match process.open()? {
             Some(pidfd) => {
-                console::wait_boot(&console, offset, pidfd.as_fd(), signals, self.boot_limit)?
+                let (process, signals) = (pidfd.as_fd(), interrupt::held());
+                console::wait_boot(&console, offset, process, signals, self.boot_limit)?
             }
             None => BootEnd::Exited,
         };

@@ -11,17 +11,19 @@ use nix::sys::{
     signal::{SigSet, Signal},
     signalfd::{SfdFlags, SignalFd},
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Signals are the process's, and so is what holds them.
 static HELD: OnceLock<SignalFd> = OnceLock::new();
 
 /// SIGINT, SIGTERM and SIGHUP, held back from now on.
 #[derive(Debug)]
-pub struct Interrupts(BorrowedFd<'static>);
+pub struct Interrupts(());
 
 impl Interrupts {
     /// Holds them back in this thread, and in threads that it starts. From then
-    /// on every program that this library runs is ended when one comes.
+    /// on every program that this library runs, every boot that it waits for and
+    /// every command in a host is ended when one comes, and nothing new begins.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -32,17 +34,28 @@ impl Interrupts {
         set.thread_block().context("cannot hold signals back")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&set, flags).context("cannot watch signals")?;
-        Ok(Self(HELD.get_or_init(|| fd).as_fd()))
+        HELD.get_or_init(|| fd);
+        Ok(Self(()))
     }
 
-    /// Readable once one has come.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'static> {
-        self.0
+    /// Whether one has come.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn came(&self) -> Result<bool> {
+        held().map_or(Ok(false), is_there)
     }
 }
 
-/// What [`Interrupts::fd`] gives, where somebody holds them.
+/// What is readable once one has come, where somebody holds them.
 pub(crate) fn held() -> Option<BorrowedFd<'static>> {
     HELD.get().map(SignalFd::as_fd)
+}
+
+/// Whether something is readable now.
+pub(crate) fn is_there(signals: BorrowedFd<'_>) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(signals, PollFlags::IN)];
+    let now = Timespec::default();
+    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now)));
+    Ok(ready.context("cannot look for signals")? > 0)
 }

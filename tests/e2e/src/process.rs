@@ -5,7 +5,11 @@
 //! boot id. A signal goes through a pidfd that is opened before the check, so
 //! nothing can change in between.
 
-use std::{fs, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -90,10 +94,39 @@ impl ProcessName {
 /// # Errors
 /// poll(2) fails.
 pub(crate) fn wait_end(pidfd: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    Ok(wait_end_or(pidfd, None, limit)? == Waited::Ended)
+}
+
+/// How a wait came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// The process has ended.
+    Ended,
+    /// It hasn't, and a signal came.
+    Interrupted,
+    /// It hasn't, and time is up.
+    TimedOut,
+}
+
+/// As [`wait_end`], and no longer once `signals`, where given, is readable.
+///
+/// # Errors
+/// poll(2) fails.
+pub(crate) fn wait_end_or(
+    pidfd: &OwnedFd,
+    signals: Option<BorrowedFd<'_>>,
+    limit: Duration,
+) -> io::Result<Waited> {
     let limit = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit)))?;
-    Ok(ready > 0)
+    let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
+    fds.extend(signals.map(|signals| PollFd::from_borrowed_fd(signals, PollFlags::IN)));
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit)))?;
+    let came = fds.iter().position(|fd| !fd.revents().is_empty());
+    Ok(match came {
+        Some(0) => Waited::Ended,
+        Some(_) => Waited::Interrupted,
+        None => Waited::TimedOut,
+    })
 }
 
 /// The start time of a living process; `None` if it is gone or a zombie.

@@ -6,7 +6,7 @@
 
 use std::{
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        fd::{BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
     process::{Command, Output, Stdio},
@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, poll},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
@@ -54,7 +54,7 @@ fn cannot_run(program: &str) -> String {
 fn run_until(command: &mut Command, signals: BorrowedFd<'_>) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     ensure!(
-        !comes_first(signals, None)?,
+        !interrupt::is_there(signals)?,
         "interrupted before {program} ran"
     );
     // sudo must stay in the terminal's group, or it can't ask for a password.
@@ -70,7 +70,7 @@ fn run_until(command: &mut Command, signals: BorrowedFd<'_>) -> Result<Output> {
     let pid = Pid::from_child(&child);
     let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch a program")?;
     let output = thread::spawn(move || child.wait_with_output());
-    let interrupted = comes_first(signals, Some(&process))?;
+    let interrupted = comes_first(signals, &process)?;
     if interrupted {
         end(&process, pid, sudo).with_context(|| format!("{program} goes on"))?;
     }
@@ -82,14 +82,13 @@ fn run_until(command: &mut Command, signals: BorrowedFd<'_>) -> Result<Output> {
     Ok(output)
 }
 
-/// Whether a signal is there before the process ends; without one, whether one
-/// is there now.
-fn comes_first(signals: BorrowedFd<'_>, process: Option<&OwnedFd>) -> Result<bool> {
-    let mut fds = vec![PollFd::from_borrowed_fd(signals, PollFlags::IN)];
-    fds.extend(process.map(|process| PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)));
-    let now = Timespec::default();
-    let limit = process.is_none().then_some(&now);
-    rustix::io::retry_on_intr(|| poll(&mut fds, limit)).context("cannot wait for a program")?;
+/// Whether a signal is there before the process ends.
+fn comes_first(signals: BorrowedFd<'_>, process: &OwnedFd) -> Result<bool> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(signals, PollFlags::IN),
+        PollFd::new(process, PollFlags::IN),
+    ];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None)).context("cannot wait for a program")?;
     Ok(!fds[0].revents().is_empty())
 }
 
@@ -117,7 +116,12 @@ fn end(process: &OwnedFd, pid: Pid, sudo: bool) -> Result<()> {
             Err(error) => return Err(error).context("it can't be signalled"),
         }
         if wait_end(process, TO_END)? {
-            return Ok(());
+            // One that was just being started may have missed the first signal, and
+            // would hold the output open.
+            return match kill_process_group(pid, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+                Err(error) => Err(error).context("what it started can't be signalled"),
+            };
         }
     }
     bail!("it did not end after SIGKILL");
@@ -126,7 +130,7 @@ fn end(process: &OwnedFd, pid: Pid, sudo: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs, io::Write as _};
+    use std::{fs, io::Write as _, os::fd::AsFd as _};
 
     use super::*;
 

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::Read as _,
+    os::fd::BorrowedFd,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -17,7 +18,12 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::{digest::Digest, process::wait_end, run::run};
+use crate::{
+    digest::Digest,
+    interrupt,
+    process::{Waited, wait_end_or},
+    run::run,
+};
 
 /// An account of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +229,7 @@ impl Ssh {
             .spawn()
             .context("cannot run ssh")?;
         let (status, stdout, stderr) =
-            finish(child, limit).with_context(|| format!("{user}: {script}"))?;
+            finish(child, limit, interrupt::held()).with_context(|| format!("{user}: {script}"))?;
         Ok(Output {
             status: status.code().unwrap_or(255),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -232,8 +238,13 @@ impl Ssh {
     }
 }
 
-/// Reads both pipes to their end and waits, at most `limit`.
-fn finish(mut child: Child, limit: Duration) -> Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+/// Reads both pipes to their end and waits, at most `limit`, and no longer once
+/// `signals` is readable. What is not waited for any more is killed.
+fn finish(
+    mut child: Child,
+    limit: Duration,
+    signals: Option<BorrowedFd<'_>>,
+) -> Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
     let mut stdout = child.stdout.take().context("no pipe")?;
     let mut stderr = child.stderr.take().context("no pipe")?;
     let pidfd =
@@ -247,16 +258,18 @@ fn finish(mut child: Child, limit: Duration) -> Result<(ExitStatus, Vec<u8>, Vec
             let mut bytes = Vec::new();
             stderr.read_to_end(&mut bytes).map(|_| bytes)
         });
-        let in_time = wait_end(&pidfd, limit).context("cannot wait for ssh")?;
-        if !in_time {
+        let waited = wait_end_or(&pidfd, signals, limit).context("cannot wait for ssh")?;
+        if waited != Waited::Ended {
             child.kill().context("cannot kill ssh")?;
         }
         let status = child.wait().context("cannot wait for ssh")?;
         let panicked = |_| anyhow!("a reader panicked");
         let stdout = out.join().map_err(panicked)??;
         let stderr = err.join().map_err(panicked)??;
-        if in_time {
-            return Ok((status, stdout, stderr));
+        match waited {
+            Waited::Ended => return Ok((status, stdout, stderr)),
+            Waited::Interrupted => bail!("interrupted"),
+            Waited::TimedOut => {}
         }
         bail!(
             "not done within {} s; so far it printed:\n{}{}",
@@ -265,4 +278,42 @@ fn finish(mut child: Child, limit: Duration) -> Result<(ExitStatus, Vec<u8>, Vec
             String::from_utf8_lossy(&stderr)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{io::Write as _, os::fd::AsFd as _, time::Instant};
+
+    use super::*;
+
+    fn child(script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().unwrap()
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_command_and_one_that_ended_is_its_own() {
+        let (signals, mut signal) = std::io::pipe().unwrap();
+        let limit = Duration::from_secs(100);
+        let ended = finish(child("echo out; exit 3"), limit, Some(signals.as_fd()));
+        let (status, stdout, _) = ended.unwrap();
+        assert_eq!((status.code(), stdout.as_slice()), (Some(3), &b"out\n"[..]));
+
+        signal.write_all(b"x").unwrap();
+        let start = Instant::now();
+        let error = finish(child("exec sleep 100"), limit, Some(signals.as_fd()));
+        assert_eq!(error.unwrap_err().to_string(), "interrupted");
+        assert!(start.elapsed() < limit, "it was waited for");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed_and_shown() {
+        let limit = Duration::from_millis(200);
+        let error = finish(child("echo so far; exec sleep 100"), limit, None);
+        let told = error.unwrap_err().to_string();
+        assert!(told.starts_with("not done within 0 s"), "{told}");
+    }
 }

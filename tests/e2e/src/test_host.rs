@@ -64,15 +64,7 @@ impl TestHost {
             die_with_us: true,
             ..options
         };
-        let instance = Instance::up(
-            &cache,
-            &artifacts,
-            choice.accel,
-            &name,
-            &options,
-            stages,
-            None,
-        )?;
+        let instance = Instance::up(&cache, &artifacts, choice.accel, &name, &options, stages)?;
         Ok(Self {
             cache,
             name,
@@ -160,7 +152,7 @@ impl TestHost {
     /// # Errors
     /// The host isn't up again within 60 s.
     pub fn reset(&mut self) -> Result<()> {
-        self.instance.reset(&self.cache, self.stages, None)
+        self.instance.reset(&self.cache, self.stages)
     }
 
     /// The orderly reboot: everything in the host is stopped, and asked to be, by its
@@ -169,7 +161,7 @@ impl TestHost {
     /// # Errors
     /// The host isn't down within five minutes, or not up again within 60 s.
     pub fn reboot(&mut self) -> Result<()> {
-        self.instance.reboot(&self.cache, self.stages, None)
+        self.instance.reboot(&self.cache, self.stages)
     }
 
     /// The console line that tells of the death of the host's own kernel, if it

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
-use banger_e2e::{SavedLab, Stages, attempt, chaos, payload};
+use banger_e2e::{Interrupts, SavedLab, Stages, attempt, chaos, payload};
 use clap::Parser;
 
 /// Edits, kills and power cuts, drawn from a seed.
@@ -28,6 +28,8 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    // Or a signal would leave root's mmdebstrap behind.
+    let _interrupts = Interrupts::hold()?;
     let payload = payload::build(Stages::default())?;
     let saved = SavedLab::of(payload.path())?;
     let (mut passed, mut failed) = (0, 0);

@@ -193,9 +193,9 @@ fn run(action: Action) -> Result<ExitCode> {
             host.ssh().pull(user.name(), &path, &file)?;
         }
         Action::Reset { named } => {
-            let interrupts = Interrupts::hold()?;
+            let _interrupts = Interrupts::hold()?;
             let mut host = Instance::find(&cache, &named.name)?;
-            host.reset(&cache, stages, Some(interrupts.fd()))?;
+            host.reset(&cache, stages)?;
         }
         Action::Down { named } => {
             if !Instance::down(&cache, &named.name)? {
@@ -213,12 +213,11 @@ fn run(action: Action) -> Result<ExitCode> {
 fn up(cache: &Cache, name: &InstanceName, options: &Options, stages: Stages) -> Result<()> {
     // From here on an interrupt must take what we started down with us: a build,
     // and later QEMU.
-    let interrupts = Interrupts::hold()?;
+    let _interrupts = Interrupts::hold()?;
     let built = Artifacts::build(cache, stages)?;
     let choice = banger_e2e::choose(cache, &built.kernel, &built.initrd)?;
     stages.note(&format!("{}: {}", choice.accel, choice.reason));
-    let signals = Some(interrupts.fd());
-    let host = Instance::up(cache, &built, choice.accel, name, options, stages, signals)?;
+    let host = Instance::up(cache, &built, choice.accel, name, options, stages)?;
     stages.note(&format!("console: {}", host.console().display()));
     Ok(())
 }

@@ -9,9 +9,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use banger_e2e::{
-    Lab, Options, SavedLab, Scenario, Stages, attempt, chaos, decoys, payload, scenarios,
+    Interrupts, Lab, Options, SavedLab, Scenario, Stages, attempt, chaos, decoys, payload,
+    scenarios,
 };
 use clap::Parser;
 
@@ -78,15 +79,18 @@ fn main() -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    // Or a signal would leave root's mmdebstrap behind.
+    let interrupts = Interrupts::hold()?;
     let payload = payload::build(Stages::default())?;
     let saved = SavedLab::of(payload.path())?;
     let next = AtomicUsize::new(0);
     let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
         let work = |number| {
-            let (chosen, next, saved) = (&chosen, &next, &saved);
+            let (chosen, next, saved, interrupts) = (&chosen, &next, &saved, &interrupts);
             let worker = Worker {
                 saved,
                 number,
+                interrupts,
                 lab: None,
             };
             scope.spawn(move || take_turns(chosen, next, arguments.until, worker))
@@ -145,6 +149,7 @@ fn take_turns(
             );
             continue;
         }
+        ensure!(!worker.interrupts.came()?, "interrupted");
         let start = Instant::now();
         let result = worker.run(job)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -167,6 +172,7 @@ fn take_turns(
 struct Worker<'a> {
     saved: &'a SavedLab,
     number: usize,
+    interrupts: &'a Interrupts,
     /// A lab that is as it was saved.
     lab: Option<Lab>,
 }
