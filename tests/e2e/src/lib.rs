@@ -76,6 +76,7 @@ pub use cache::{Cache, Lock};
 pub use deps::install as install_deps;
 pub use instance::{Instance, InstanceName, Options};
 pub use interrupt::Interrupts;
+pub use firecracker::fetch_alone as fetch_firecracker;
 pub use lab::{Inventory, Lab};
 pub use qemu::{Accel, Machine};
 pub use saved::SavedLab;

@@ -146,12 +146,10 @@ fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Firecracker => {
             let _interrupts = Interrupts::hold()?;
-            let built = Artifacts::build(&cache, stages)?;
-            println!(
-                "{}\n{}",
-                built.firecracker.display(),
-                built.jailer.display()
-            );
+            let directory = banger_e2e::fetch_firecracker(&cache, stages)?;
+            for name in ["firecracker", "jailer"] {
+                println!("{}", directory.join(name).display());
+            }
         }
         Action::Up {
             named,
