@@ -94,6 +94,25 @@ fn one_as_a_document_that_is_read_back() {
 }
 
 #[test]
+fn several_as_a_list_of_documents() {
+    let bench = Bench::new();
+    bench.daemon(steady(vec![vm("db"), vm("web")]));
+    let json = bench.banger(&["get", "vms", "-o", "json"]);
+    let yaml = bench.banger(&["get", "vms", "-o", "yaml"]);
+    assert_eq!((yaml.code, yaml.stderr.as_str()), (Some(0), ""), "{yaml}");
+    let head = "apiVersion: banger.dev/v1alpha1\nkind: List\nitems:\n- apiVersion: ";
+    assert!(yaml.stdout.starts_with(head), "{yaml}");
+    let parsed: serde_json::Value = serde_yaml::from_str(&yaml.stdout).unwrap();
+    let same: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(parsed, same);
+    let names = ["db", "web"];
+    for (item, name) in parsed["items"].as_array().unwrap().iter().zip(names) {
+        assert_eq!(object(item.clone()).metadata.name.as_str(), name);
+    }
+    assert_eq!(parsed["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn what_is_not_there() {
     let bench = Bench::new();
     bench.daemon(steady(Vec::new()));
@@ -124,6 +143,23 @@ fn a_watch_goes_on_with_what_changes() {
         _ => Vec::new(),
     });
     insta::assert_snapshot!(bench.banger(&["get", "vms", "-w"]));
+}
+
+#[test]
+fn a_watch_of_names_says_each_that_changes() {
+    let bench = Bench::new();
+    bench.daemon(|request| match request {
+        Request::Watch { .. } => vec![
+            objects(&[vm("db"), vm_in("web", "Booting")]),
+            objects(&[vm("db"), vm("web")]),
+            response(
+                json!({"response": "error", "code": "internal", "message": "over", "remedy": null}),
+            ),
+        ],
+        _ => Vec::new(),
+    });
+    let watched = bench.banger(&["get", "vms", "-w", "-o", "name"]);
+    assert_eq!(watched.stdout, "vm/db\nvm/web\nvm/web\n", "{watched}");
 }
 
 #[test]
