@@ -93,8 +93,8 @@ pub struct Options {
     pub memory_mib: u32,
     /// Whether it can be saved.
     pub savable: bool,
-    /// Whether the kernel kills QEMU when this process ends.
-    pub die_with_us: bool,
+    /// Whether QEMU goes on when this process ends; otherwise the kernel kills it.
+    pub outlives_us: bool,
     /// How long a boot may take.
     pub boot_limit: Duration,
 }
@@ -107,7 +107,7 @@ impl Default for Options {
             cpus: 2,
             memory_mib: 4096,
             savable: false,
-            die_with_us: false,
+            outlives_us: false,
             boot_limit: BOOT_LIMIT,
         }
     }
@@ -162,7 +162,7 @@ impl Instance {
             name: name.clone(),
             directory,
             machine,
-            die_with_us: options.die_with_us,
+            die_with_us: !options.outlives_us,
             boot_limit: options.boot_limit,
             child: None,
         })

@@ -4,6 +4,7 @@
 use std::{
     cell::Cell,
     env,
+    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     time::{Duration, Instant},
@@ -50,7 +51,7 @@ impl TestHost {
         Self::up_with(name, options)
     }
 
-    /// As `up`, with all options. `die_with_us` is always on.
+    /// As `up`, with all options.
     ///
     /// # Errors
     /// As `up`.
@@ -60,10 +61,6 @@ impl TestHost {
         let name = named(name)?;
         let artifacts = Artifacts::build(&cache, stages)?;
         let choice = accel::choose(&cache, &artifacts.kernel, &artifacts.initrd)?;
-        let options = Options {
-            die_with_us: true,
-            ..options
-        };
         let instance = Instance::up(&cache, &artifacts, choice.accel, &name, &options, stages)?;
         Ok(Self {
             cache,
@@ -80,10 +77,6 @@ impl TestHost {
     pub(crate) fn resume(entry: &Path, name: &str, options: Options) -> Result<Self> {
         let cache = Cache::open()?;
         let name = named(name)?;
-        let options = Options {
-            die_with_us: true,
-            ..options
-        };
         let instance = Instance::resume(&cache, entry, &name, &options)?;
         Ok(Self {
             cache,
@@ -145,6 +138,12 @@ impl TestHost {
     /// It can't be read or written.
     pub fn pull(&self, user: User, source: &str, file: &Path) -> Result<()> {
         self.instance.ssh().pull(user.name(), source, file)
+    }
+
+    /// Lets it go on running, where its options say that it outlives us: `host
+    /// exec` and `host down` find it by its name.
+    pub fn leave(self) {
+        let _left = ManuallyDrop::new(self);
     }
 
     /// The power cut. What was flushed survives on a durable disk.

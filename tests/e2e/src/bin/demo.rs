@@ -1,81 +1,52 @@
 //! `make demo`: from nothing to microVMs made of YAML files, on a disposable
-//! host, everything real. What a person would type is shown and then run.
+//! host, everything real.
 
 use std::io::IsTerminal as _;
 
-use anyhow::{Result, ensure};
-use banger_e2e::{Lab, Stages, install_deps, payload};
+use anyhow::Result;
+use banger_e2e::{Demo, Interrupts, Lab, Options, Stages, farewell, install_deps, payload};
+use clap::Parser;
+
+const NAME: &str = "demo";
+
+/// Shows banger on a disposable host, from nothing.
+#[derive(Parser)]
+struct Arguments {
+    /// Leaves the host running at the end.
+    #[arg(long)]
+    keep: bool,
+}
 
 fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    // Or a signal would leave root's mmdebstrap behind.
+    let _interrupts = Interrupts::hold()?;
     let stages = Stages::default();
     install_deps(stages)?;
     let payload = payload::build(stages)?;
-    let lab = Lab::up("demo", payload.path())?;
-
-    say("The example specs become the owner's desired state.");
+    let options = Options {
+        payload: Some(payload.path().to_owned()),
+        outlives_us: arguments.keep,
+        ..Options::default()
+    };
+    let lab = Lab::up_with(NAME, options)?;
     // The examples name the image where a person would keep it.
     lab.owner("mkdir -p ~/images && ln -sf /images/debian-12.ext4 ~/images/debian-12.ext4")?;
-    show(&lab, "ls ~/.config/banger/*/")?;
-    show(
-        &lab,
-        "cp /payload/examples/debian-12.yaml ~/.config/banger/images/",
-    )?;
-    show(
-        &lab,
-        "cp /payload/examples/{pair,web,worker}.yaml ~/.config/banger/vms/",
-    )?;
-    for name in ["web", "worker", "left", "right"] {
-        stages.run(&format!("{name} becomes Ready"), || lab.ready(name))?;
-    }
-    show(&lab, "banger get images")?;
-    show(&lab, "banger get vms")?;
-
-    say("A command in the guest, over SSH.");
-    show(
-        &lab,
-        "banger vm ssh web -- 'hostname; uname -r; nproc; df -h / | tail -n 1'",
-    )?;
-
-    say("An edit, previewed before anything happens.");
-    lab.owner("sed 's/vcpus: .*/vcpus: 4/' ~/.config/banger/vms/web.yaml > ~/web.yaml")?;
-    ensure!(
-        lab.ask("cmp -s ~/web.yaml ~/.config/banger/vms/web.yaml")?
-            .status
-            == 1,
-        "the example has no vcpus to edit"
-    );
-    show(&lab, "banger diff -f ~/web.yaml")?;
-    show(&lab, "banger apply -f ~/web.yaml --restart")?;
-    show(&lab, "banger get vms -o wide")?;
-    show(&lab, "banger vm ssh web -- nproc")?;
-
-    say("And gone again; its disk is in the trash.");
-    show(&lab, "banger delete vm web --yes")?;
-    show(&lab, "banger get vms")?;
-    Ok(())
-}
-
-fn say(text: &str) {
-    println!("\n# {text}");
-}
-
-/// Shows a line as a person would type it, runs it as the owner and shows what it says.
-fn show(lab: &Lab, line: &str) -> Result<()> {
-    println!("$ {line}");
-    // The host's end of the connection is no terminal; ours may be one.
-    let colour = if std::io::stdout().is_terminal() {
-        "export CLICOLOR_FORCE=1; "
-    } else {
-        ""
+    let terminal = std::io::stdout().is_terminal();
+    let demo = Demo {
+        ask: &|line| lab.ask(line),
+        ready: &|name| stages.run(&format!("{name} becomes Ready"), || lab.ready(name)),
+        print: &|text| print!("{text}"),
+        colour: terminal || std::env::var_os("CLICOLOR_FORCE").is_some(),
     };
-    let output = lab.ask(&format!("{colour}{line}"))?;
-    print!("{}{}", output.stdout, output.stderr);
-    // 1 is `diff`'s way of saying that there are differences.
-    let differs = line.starts_with("banger diff") && output.status == 1;
-    ensure!(
-        output.status == 0 || differs,
-        "`{line}` ended with status {}",
-        output.status
-    );
+    demo.run()?;
+    if arguments.keep {
+        lab.host.leave();
+    } else {
+        drop(lab);
+    }
+    if arguments.keep || terminal {
+        println!("\n{}", farewell(NAME, arguments.keep).trim_end());
+    }
     Ok(())
 }

@@ -163,6 +163,7 @@ fn run(action: Action) -> Result<ExitCode> {
                 durable,
                 cpus,
                 memory_mib: memory,
+                outlives_us: true,
                 ..Options::default()
             };
             up(&cache, &named.name, &options, stages)?;
