@@ -1,15 +1,9 @@
 #!/usr/bin/env python3
 """A terminal's bytes, colours and all, as a picture: standard input to output.
 
-How docs/images/demo.svg is made (Debian: python3-rich), in a host with the
-examples in place, as `make demo` leaves them to a person who stops it there:
+How docs/images/demo.svg is made (Debian: python3-rich), from a run of the demo:
 
-    make host-shell                       # export CLICOLOR_FORCE=1 PS1='$ '
-    script -q -c bash /tmp/typed          # type what is to be shown, then exit
-    tests/e2e/host pull /tmp/typed typed
-    docs/images/terminal.py < typed > docs/images/demo.svg
-
-The lines that script(1) adds, and what was mistyped, are taken out by hand.
+    CLICOLOR_FORCE=1 tests/demo | docs/images/terminal.py > docs/images/demo.svg
 """
 
 import io

@@ -11,7 +11,11 @@ pub fn reference() -> String {
     let mut out = String::from(
         "# Reference of specs and configuration\n\n\
          Made from the schema in `schema/`; a test keeps it up to date. Every other field is \
-         refused. `[]` stands for the items of a list, `*` for names of one's own choice.\n",
+         refused. `[]` stands for the items of a list, `*` for names of one's own choice.\n\n\
+         For completion and checks in an editor, by yaml-language-server, write the schema \
+         beside your documents: `banger schema all > ~/.config/banger/schema.json`. The first \
+         line of a document in `vms` or `images` is then \
+         `# yaml-language-server: $schema=../schema.json`.\n",
     );
     for (title, schema) in [
         ("kind: VirtualMachine", documents::virtual_machine()),
