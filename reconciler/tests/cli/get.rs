@@ -163,6 +163,27 @@ fn a_watch_of_names_says_each_that_changes() {
 }
 
 #[test]
+fn all_about_an_image() {
+    let bench = Bench::new();
+    bench.daemon(|request| match request {
+        Request::Events { .. } => vec![
+            event("Imported", "Normal", "it was imported", 1),
+            Response::Done {},
+        ],
+        _ => vec![objects(&[object(image_json("debian-12"))])],
+    });
+    let outcome = bench.banger(&["describe", "image", "debian-12"]);
+    let created = outcome.stdout.lines().find(|it| it.starts_with("Created:"));
+    let created = created.unwrap().to_owned();
+    assert!(created.ends_with("(2d1h ago)"), "{created}");
+    insta::assert_snapshot!(
+        outcome
+            .to_string()
+            .replace(&created, "Created:      [TIME]")
+    );
+}
+
+#[test]
 fn all_about_one() {
     let bench = Bench::new();
     bench.daemon(|request| match request {
