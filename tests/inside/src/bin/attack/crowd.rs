@@ -35,12 +35,11 @@ impl Attack {
             framed(b"\xff\xfe"),
             framed(br#"{"op":"run-shell","line":"id"}"#),
             framed(br#"{"op":"inventory","path":"/etc/shadow"}"#),
-            framed(br#"{"op":"remove-vmm","uid":"../../etc"}"#),
             framed(br#"{"op":"ensure-nat","guests":[1e99]}"#),
             framed(nested.as_bytes()),
         ];
         let hello = hello()?;
-        for n in 0..FRAMES {
+        for n in 0..self.times(FRAMES) {
             let mut stream = UnixStream::connect(socket())?;
             stream.set_read_timeout(Some(HONEST))?;
             if n % 2 == 0 {

@@ -153,7 +153,8 @@ impl Attack {
                 }
                 Ok::<_, anyhow::Error>(())
             });
-            let tried = (0..SWAPS).try_for_each(|_| attach_swapped(&name, &request, own.ino()));
+            let tried =
+                (0..self.times(SWAPS)).try_for_each(|_| attach_swapped(&name, &request, own.ino()));
             stop.store(true, Ordering::Relaxed);
             let swapped = swapping.join();
             tried?;

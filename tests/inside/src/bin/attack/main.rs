@@ -45,6 +45,9 @@ struct Arguments {
     /// A loop device of nobody's.
     #[arg(long)]
     foreign_loop: u32,
+    /// Without crowds on every seat, and with less of what is tried often.
+    #[arg(long)]
+    quick: bool,
 }
 
 struct Attack {
@@ -59,7 +62,7 @@ fn main() -> Result<ExitCode> {
     let work = arguments.state.join("attack");
     fs::create_dir_all(&work)?;
     let attack = Attack { arguments, work };
-    let attempts: [(&str, Attempt); 15] = [
+    let requests: [(&str, Attempt); 11] = [
         ("disks that aren't the owner's", Attack::disks),
         ("boot files that aren't files", Attack::boot_files),
         ("devices of others under a root disk", Attack::devices),
@@ -71,16 +74,22 @@ fn main() -> Result<ExitCode> {
         ("what no request has a field for", Attack::fields),
         ("sockets at other ports and of other kinds", Attack::sockets),
         ("frames of every bad kind", Attack::frames),
+    ];
+    let crowds: [(&str, Attempt); 4] = [
         ("ten thousand connections", Attack::connections),
         ("slow frames on every seat", Attack::slow),
         ("waits on every seat", Attack::waits),
         ("descriptors on every seat", Attack::descriptors),
     ];
-    let mut failed = 0;
-    for (what, attempt) in attempts {
+    let crowds = crowds.into_iter().filter(|_| !attack.arguments.quick);
+    let (mut passed, mut failed) = (0, 0);
+    for (what, attempt) in requests.into_iter().chain(crowds) {
         let tried = attempt(&attack).and_then(|()| honest());
         match tried {
-            Ok(()) => println!("PASS {what}"),
+            Ok(()) => {
+                passed += 1;
+                println!("PASS {what}");
+            }
             Err(error) => {
                 failed += 1;
                 println!("FAIL {what}: {error:#}");
@@ -88,7 +97,7 @@ fn main() -> Result<ExitCode> {
         }
     }
     fs::remove_dir_all(&attack.work)?;
-    println!("{} passed, {failed} failed", attempts.len() - failed);
+    println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -146,6 +155,11 @@ fn framed(body: &[u8]) -> Vec<u8> {
 }
 
 impl Attack {
+    /// How often something is tried that may go well many times.
+    fn times(&self, all: usize) -> usize {
+        if self.arguments.quick { all / 10 } else { all }
+    }
+
     fn victim_loop(&self) -> LoopNumber {
         LoopNumber(self.arguments.victim_loop)
     }

@@ -80,6 +80,9 @@ impl Attack {
             format!(r#"{{"op":"start-vmm",{vm},{start},"user":0}}"#),
             format!(r#"{{"op":"kill-vmm",{vm},"pid":1}}"#),
             format!(r#"{{"op":"kill-vmm",{vm},"unit":"ssh.service"}}"#),
+            // What a jail's path would be made of.
+            r#"{"op":"remove-vmm","uid":"../../etc"}"#.to_owned(),
+            format!(r#"{{"op":"start-vmm","uid":"../../etc",{start}}}"#),
         ] {
             let mut client = Client::connect(socket())?;
             match client.call_raw(&framed(body.as_bytes()), &[]) {
