@@ -93,6 +93,10 @@ const ITSELF: &[(&str, &[&str])] = &[
         &["web.yaml:6:11: ", "write for example `memory: 512Mi`"],
     ),
     (
+        "sed -i 's/host: 8022/host: 80/' web.yaml",
+        &["web.yaml:8:", "write a port from 1024 to 65535"],
+    ),
+    (
         "echo 'x: [' >> web.yaml",
         &["web.yaml:10:4: ", "close every `[`"],
     ),
