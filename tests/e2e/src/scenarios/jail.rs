@@ -36,49 +36,38 @@ pub(super) fn hostile(lab: &mut Lab) -> Result<()> {
     writes_what_anybody_may(lab, &web)?;
 
     lab.guest("web", "echo kept > /var/marker && sync")?;
-    let helper = lab.root(&format!(
-        "rm -f {MARK}; {PLANT} && systemctl show -P MainPID banger-helper"
-    ))?;
-    let (before, looks) = (held(lab)?, lab.root(LOOK)?);
-    let unharmed = |lab: &Lab| {
-        let now = lab.root(LOOK)?;
-        ensure!(now == looks, "before:\n{looks}\nafter:\n{now}");
-        lab.root(&format!("! cat {MARK} 2>/dev/null"))
-            .context("somebody ran a program of the VMM's")?;
-        decoys::untouched(&lab.host)?;
-        let pid = lab.root("systemctl show -P MainPID banger-helper")?;
-        ensure!(
-            pid == helper,
-            "the helper crashed: pid {helper}, then {pid}"
-        );
-        // The directories went at the first try.
-        lab.root(&format!(
-            "! journalctl -u banger-helper VM={} STAGE=unlinkat -o cat | grep .",
-            web.uid
-        ))?;
-        ensure!(lab.pid("worker")? == worker.pid, "the other VM suffered");
-        Ok(())
-    };
+    lab.root(&format!("rm -f {MARK}; {PLANT}"))?;
+    let before = held(lab)?;
+    let others = Others::now(lab)?;
 
     // The daemon has the helper kill it: its guest can't be asked any more.
     web.wreck(lab)?;
     lab.owner("banger vm restart web")?;
     lab.ready("web")?;
-    unharmed(lab)?;
-    let after = held(lab)?;
-    ensure!(after == before, "before: {before:?}\nafter: {after:?}");
-    let again = Vmm::of(lab, "web")?;
-    ensure!(again.pid != web.pid, "it was not started again");
-    let marker = lab.guest("web", "cat /var/marker")?;
-    ensure!(marker.trim() == "kept", "the root disk is another one");
+    others.are_unharmed(lab, &web)?;
+    let again = started_again(lab, &web, &before)?;
     // Nothing of the wreck is in the new jail.
     lab.root(&again.reach(&worker))?;
+
+    // Daemon and helper find a wreck that runs, and the next ones what is left of it.
+    again.wreck(lab)?;
+    lab.root("sync && banger system restart")?;
+    lab.ready("worker")?;
+    let others = Others {
+        helper: helper(lab)?,
+        ..others
+    };
+    others.are_unharmed(lab, &again)?;
+    power_cut(lab, &others)?;
+    let others = Others::now(lab)?;
+    others.are_unharmed(lab, &again)?;
+    let again = started_again(lab, &again, &before)?;
 
     // It ends by itself, and then goes for good.
     again.wreck(lab)?;
     end_is_recorded(lab, &again)?;
     lab.delete("web")?;
-    unharmed(lab)?;
+    others.are_unharmed(lab, &again)?;
     let after = held(lab)?;
     let mut missing = before;
     for line in &after {
@@ -97,6 +86,79 @@ pub(super) fn hostile(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Another VMM of the same VM, with the same disk and everything as it was `before`.
+fn started_again(lab: &Lab, web: &Vmm, before: &[String]) -> Result<Vmm> {
+    let after = held(lab)?;
+    ensure!(after == before, "before: {before:?}\nafter: {after:?}");
+    let again = Vmm::of(lab, "web")?;
+    ensure!(
+        (again.pid, again.boot.as_str()) != (web.pid, web.boot.as_str()),
+        "it was not started again"
+    );
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the root disk is another one");
+    Ok(again)
+}
+
+/// The wreck lies on the disk while the host goes down under it, and is there at
+/// the next boot.
+fn power_cut(lab: &mut Lab, others: &Others) -> Result<()> {
+    lab.host.reset()?;
+    decoys::plant(&lab.host)?;
+    lab.ready("web")?;
+    lab.ready("worker")?;
+    // Sockets are new ones.
+    let on_disk = |looks: &str| -> Vec<String> {
+        let stays = |line: &&str| !line.starts_with("/run/");
+        looks.lines().filter(stays).map(str::to_owned).collect()
+    };
+    let (before, now) = (on_disk(&others.looks), on_disk(&lab.root(LOOK)?));
+    ensure!(now == before, "before:\n{before:#?}\nafter:\n{now:#?}");
+    Ok(())
+}
+
+/// What no wreck may change.
+struct Others {
+    looks: String,
+    helper: String,
+    worker: u32,
+}
+
+impl Others {
+    fn now(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            looks: lab.root(LOOK)?,
+            helper: helper(lab)?,
+            worker: lab.pid("worker")?,
+        })
+    }
+
+    /// All is as it was, though the jail of `web` was what it was.
+    fn are_unharmed(&self, lab: &Lab, web: &Vmm) -> Result<()> {
+        let (looks, now) = (&self.looks, lab.root(LOOK)?);
+        ensure!(now == *looks, "before:\n{looks}\nafter:\n{now}");
+        lab.root(&format!("! cat {MARK} 2>/dev/null"))
+            .context("somebody ran a program of the VMM's")?;
+        decoys::untouched(&lab.host)?;
+        let (pid, before) = (helper(lab)?, &self.helper);
+        ensure!(
+            pid == *before,
+            "the helper crashed: pid {before}, then {pid}"
+        );
+        // The directories went at the first try.
+        lab.root(&format!(
+            "! journalctl -u banger-helper VM={} STAGE=unlinkat -o cat | grep .",
+            web.uid
+        ))?;
+        ensure!(lab.pid("worker")? == self.worker, "the other VM suffered");
+        Ok(())
+    }
+}
+
+fn helper(lab: &Lab) -> Result<String> {
+    lab.root("systemctl show -P MainPID banger-helper")
+}
+
 /// The inventory, in which a VMM is the same after a restart.
 fn held(lab: &Lab) -> Result<Vec<String>> {
     let lines = lab.inventory()?.0;
@@ -111,7 +173,9 @@ fn held(lab: &Lab) -> Result<Vec<String>> {
 /// A running VMM.
 struct Vmm {
     uid: String,
+    /// Unique within one boot of the host.
     pid: u32,
+    boot: String,
     /// The account that it has.
     account: u32,
     tap: String,
@@ -136,6 +200,7 @@ impl Vmm {
         Ok(Self {
             uid: lab.field(name, ".metadata.uid")?,
             pid,
+            boot: lab.root("cat /proc/sys/kernel/random/boot_id")?,
             account,
             tap: handle("tap")?,
             loops,
