@@ -225,6 +225,7 @@ pub(super) fn reboot(lab: &mut Lab) -> Result<()> {
 pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     lab.guest("web", "echo kept > /var/marker; sync")?;
+    let uid = lab.field("web", ".metadata.uid")?;
     let refused = lab
         .host
         .exec(crate::User::Root, "banger system uninstall")?;
@@ -234,7 +235,26 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
         refused.stderr
     );
     lab.root("banger system uninstall --force")?;
-    // Everything but the disks is gone, as if it had never been there.
+    nothing_but_disks(lab)?;
+    // Nor does anything of it come back with the host.
+    lab.root("sync")?;
+    lab.host.reset()?;
+    nothing_but_disks(lab)?;
+    decoys::plant(&lab.host)?;
+    // The VM is where it was: its disk, its name, its uid.
+    lab.root(INSTALL)?;
+    lab.ready("web")?;
+    ensure!(
+        lab.field("web", ".metadata.uid")? == uid,
+        "it is another VM"
+    );
+    let marker = lab.guest("web", "cat /var/marker")?;
+    ensure!(marker.trim() == "kept", "the disk is another one");
+    Ok(())
+}
+
+/// Everything but the disks is gone, as if it had never been there.
+fn nothing_but_disks(lab: &Lab) -> Result<()> {
     let left = lab.inventory()?;
     // The host's own: its loopback, the way in, and the fake internet.
     let foreign = |line: &&String| {
@@ -245,8 +265,8 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
     ensure!(left.is_empty(), "left after uninstall: {left:?}");
     lab.root(
         "! nft list tables | grep banger && ! ls -d /usr/lib/banger /etc/banger /run/banger \
-         /etc/systemd/system/{banger.slice,bangerd.*,banger-helper.*} /etc/udev/rules.d/*banger* \
-         2>/dev/null | grep .",
+         /etc/udev/rules.d/*banger* 2>/dev/null | grep . && \
+         ! find /etc/systemd/system -name 'banger*' ! -name 'banger-e2e-*' | grep .",
     )?;
     let status = lab
         .host
@@ -255,10 +275,5 @@ pub(super) fn uninstall(lab: &mut Lab) -> Result<()> {
         status.status == 1 && status.stderr.contains("isn't installed"),
         "the status of a host without banger: {status:?}"
     );
-    // The VM is where it was: its disk, its name, its uid.
-    lab.root(INSTALL)?;
-    lab.ready("web")?;
-    let marker = lab.guest("web", "cat /var/marker")?;
-    ensure!(marker.trim() == "kept", "the disk is another one");
     Ok(())
 }
