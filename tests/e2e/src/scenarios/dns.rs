@@ -11,11 +11,19 @@ pub(super) const INTERNET: &str = include_str!("dns/internet.pl");
 const SOON: Duration = Duration::from_secs(30);
 
 /// systemd-resolved asks at the bridge for names of VMs.
-const ROUTED: &str = "resolvectl domain br-banger | grep -q '~vm$'";
+pub(super) const ROUTED: &str = "resolvectl domain br-banger | grep -q '~vm$'";
 /// A name of the fake internet is found.
-const FINDS: &str = "getent ahostsv4 www.example | grep -q 198.51.100.2";
+pub(super) const FINDS: &str = "getent ahostsv4 www.example | grep -q 198.51.100.2";
 /// The host's resolver is systemd-resolved, as it was.
-const STUB: &str = "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf";
+pub(super) const STUB: &str = "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf";
+
+/// A server of names in the fake internet, and the host asks it; and as it was.
+/// With [`INTERNET`] in the owner's home.
+pub(super) const SERVED: &str = "\
+    systemctl is-active --quiet fake-names || systemd-run --quiet --unit fake-names \
+      -p NetworkNamespacePath=/run/netns/internet perl /home/owner/internet.pl 198.51.100.2; \
+    resolvectl dns internet0 198.51.100.2 && resolvectl domain internet0 '~.'";
+pub(super) const SERVED_NO_MORE: &str = "systemctl stop fake-names && resolvectl revert internet0";
 
 /// What no resolver sends, from the host or a guest: a name that points at
 /// itself, one that is too long, any bytes, more of them than a question can

@@ -184,6 +184,12 @@ pub(super) const ASKS: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
     $s->send("\0\1\1\0\0\1\0\0\0\0\0\0\3web\2vm\0\0\1\0\1");
     $s->recv($d, 512); exit(length($d) < 30)'"#;
 
+/// The same over TCP, where its length comes first.
+pub(super) const ASKS_OVER_TCP: &str = r#"timeout 5 perl -MIO::Socket::INET -e '
+    $s = IO::Socket::INET->new(Proto => "tcp", PeerAddr => "172.30.0.1:53") or die;
+    print $s pack("n/a", "\0\1\1\0\0\1\0\0\0\0\0\0\3web\2vm\0\0\1\0\1"); $s->flush;
+    read($s, $d, 2) == 2 or die; read($s, $d, unpack("n", $d)); exit(length($d) < 30)'"#;
+
 /// In the way of guests beyond the host, at its DNS server, and of what the host
 /// has to tell them over IPv6.
 const FIREWALL: &str = "\

@@ -1,13 +1,19 @@
 //! What holds while VMs run, whatever the services or the host went through:
 //! one look at each promise whose whole test is a scenario of its own.
 
+mod mended;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::network::{ASKS, ELSEWHERE, FETCH, SERVERS, UDP_ASK, UDP_ECHO, is_unanswered};
-use super::{dns, hardening, ipv6};
+use super::network::{
+    ASKS, ASKS_OVER_TCP, ELSEWHERE, FETCH, SERVERS, UDP_ASK, UDP_ECHO, is_unanswered,
+};
+use super::{dns, hardening, ipv6, system};
 use crate::{decoys, lab::Lab};
+
+pub(super) use mended::mended;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -16,17 +22,35 @@ const SOON: Duration = Duration::from_secs(60);
 const TABLES: &str = "{ nft -j list table inet banger; nft -j -t list table bridge banger; } \
                       | jq -cSf ~owner/tables.jq";
 
-/// Gives `web` and `worker` what the promises are about; both keep running. A
-/// third VM never runs. Once the daemon has begun anew, guests are apart.
+/// `web`'s spec, with NAT or without, and the file of the owner's that it is given.
+fn web(nat: bool, file: &str) -> String {
+    format!(
+        "network: {{nat: {nat}, ports: [{{host: 8022, guest: 22}}, \
+         {{host: 5353, guest: 5300, protocol: udp}}, \
+         {{host: 8023, guest: 22, address: 0.0.0.0}}]}}\n\
+         fileSync: [{{source: {file}, path: /etc/kept}}]"
+    )
+}
+
+const CONFIG: &str = ".config/banger/config.toml";
+/// Taps are made two at a time.
+const POOL: &str = "[pool]\nmaxConcurrentTapWarmup = 2\n";
+
+/// Gives `web` and `worker` what the promises are about; both keep running, and
+/// whatever starts does so among programs of the owner's that only look like
+/// root's. A third VM is off. Once the daemon has begun anew, guests are apart.
 pub(super) fn make(lab: &Lab) -> Result<()> {
     lab.owner("echo kept > ~/kept")?;
-    lab.vm(
-        "web",
-        "network: {ports: [{host: 8022, guest: 22}, {host: 5353, guest: 5300, protocol: udp}]}\n\
-         fileSync: [{source: ~/kept, path: /etc/kept}]",
-    )?;
+    lab.owner(system::FAKES)?;
+    lab.vm("web", &web(true, "~/kept"))?;
     lab.vm("worker", "network: {egress: {allow: [198.51.100.0/24]}}")?;
-    lab.write_vm("idle.yaml", &Lab::document("idle", "runPolicy: Halted"))?;
+    lab.write_vm(
+        "idle.yaml",
+        &Lab::document(
+            "idle",
+            "runPolicy: Halted\nterminationGracePeriodSeconds: 1",
+        ),
+    )?;
     lab.until(
         "the VM that doesn't run is known",
         "su owner -c 'banger get vm idle' >/dev/null",
@@ -41,10 +65,7 @@ pub(super) fn make(lab: &Lab) -> Result<()> {
     lab.root(&format!(
         "{TABLES} > /root/tables && grep -q masquerade /root/tables"
     ))?;
-    lab.write(
-        ".config/banger/config.toml",
-        "[network]\nguestToGuest = false\n",
-    )?;
+    lab.write(CONFIG, &format!("[network]\nguestToGuest = false\n{POOL}"))?;
     // Down to the disk: a power cut is one of the things that come.
     lab.root("sync")?;
     Ok(())
@@ -63,8 +84,7 @@ pub(super) fn apart(lab: &Lab) -> Result<()> {
     let worker = lab.field("worker", ".status.runtime.guestIp")?;
     let near = lab.ask_guest("web", &format!("ping -c 1 -W 3 {worker}"))?;
     ensure!(is_unanswered(&near), "broken: guests apart: {near:?}");
-    lab.owner("rm ~/.config/banger/config.toml")?;
-    Ok(())
+    lab.write(CONFIG, POOL)
 }
 
 /// All of them hold.
@@ -84,7 +104,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
     lab.write("helper.pl", include_str!("promises/helper.pl"))?;
     lab.root(SERVERS)?;
     lab.root(ipv6::SERVERS)?;
-    lab.root(NAMES)?;
+    lab.root(dns::SERVED)?;
     lab.guest("web", UDP_ECHO)?;
     for (promise, line) in HOST {
         lab.until(promise, line, SOON)?;
@@ -92,7 +112,7 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
     lab.until("the tables are as they were", &same_tables(), SOON)?;
     hardening::scores(lab)?;
     from_guests(lab)?;
-    lab.root("systemctl stop fake-names && resolvectl revert internet0")?;
+    lab.root(dns::SERVED_NO_MORE)?;
     let list = lab.owner("banger doctor --inventory")?;
     ensure!(list.contains("0 unowned, 0 missing"), "{list}");
     decoys::untouched(&lab.host)
@@ -101,47 +121,6 @@ pub(super) fn hold(lab: &Lab) -> Result<()> {
 fn same_tables() -> String {
     format!("{TABLES} | cmp -s - /root/tables")
 }
-
-/// What somebody changes is told, or put right.
-pub(super) fn mended(lab: &Lab) -> Result<()> {
-    // A pass is woken by a document; nobody tells the daemon of the tables.
-    let wake = "su owner -c 'touch ~/.config/banger/vms/web.yaml'";
-    lab.root(&format!(
-        "nft flush chain inet banger forward && nft add table inet meddler && \
-         nft 'add chain inet meddler forward {{ type filter hook forward priority 0; policy drop; }}' && \
-         {wake}"
-    ))?;
-    let network = |status: &str| {
-        format!(
-            "su owner -c 'banger get vm web -o json' | jq -e '.status.conditions[] | \
-             select(.type == \"NetworkReady\" and .status == \"{status}\")' >/dev/null"
-        )
-    };
-    lab.until("our table is put back", &same_tables(), SOON)?;
-    lab.until("a firewall in the way is told", &network("False"), SOON)?;
-    lab.owner("banger describe vm web | grep -q 'table `inet meddler`'")?;
-    lab.root(&format!("nft delete table inet meddler && {wake}"))?;
-    lab.until("the way is free again", &network("True"), SOON)?;
-    lab.root(COPIES).context("broken: the copies of programs")?;
-    Ok(())
-}
-
-/// What root runs is root's alone to write. Of a copy that isn't what was
-/// installed the helper says so as it starts, and of the right one it doesn't.
-const COPIES: &str = "\
-    says() { systemctl restart banger-helper && journalctl --sync && \
-      journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID banger-helper) -o cat \
-      | grep -q 'is not the jailer that was installed'; }; \
-    ! find /usr/lib/banger ! -type l \\( ! -user root -o -perm /022 \\) | grep . || exit 1; \
-    cp -p /usr/lib/banger/jailer /run/jailer && echo >> /usr/lib/banger/jailer || exit 1; \
-    says; told=$?; cp -p /run/jailer /usr/lib/banger/jailer && rm /run/jailer && \
-    [ $told = 0 ] && ! says && systemctl is-active --quiet banger-helper";
-
-/// A server of names in the fake internet, and the host asks it.
-const NAMES: &str = "\
-    systemctl is-active --quiet fake-names || systemd-run --quiet --unit fake-names \
-      -p NetworkNamespacePath=/run/netns/internet perl /home/owner/internet.pl 198.51.100.2; \
-    resolvectl dns internet0 198.51.100.2 && resolvectl domain internet0 '~.'";
 
 /// What a VMM may take, read from its control group, and the account that it
 /// has: one of the installation's range, and of no other VM. It is in a jail.
@@ -199,7 +178,8 @@ const DOCTOR: &str = r#"banger doctor -o json > /run/doctor.json && jq -e '
     (.checks | map({(.name): .}) | add) as $of |
     (["KVM", "device-mapper", "loop", "tun", "nft", "dmsetup", "systemd-resolved", "firewall",
       "iptables-legacy", "IPv6 of guests", "firecracker", "jailer", "bangerd", "banger-helper",
-      "sockets of VMs", "daemon", "helper", "Landlock", "names of VMs", "images",
+      "sockets of VMs", "daemon", "helper", "bangerd.service", "bangerd.socket",
+      "banger-helper.service", "banger-helper.socket", "Landlock", "names of VMs", "images",
       "disk pressure", "leftovers", "running VMs", "tap pool"]
       | all($of[.].verdict == "pass")) and
     (["systemd", "cgroup v2", "kernel modules", "disk space", "file system", "work seeds",
@@ -207,6 +187,16 @@ const DOCTOR: &str = r#"banger doctor -o json > /run/doctor.json && jq -e '
     ($of["KVM"].message | contains("ran")) and
     ($of["tap pool"].message | test("^[4-8] warm, 2 in use, [0-9]+ created, 0 failed$"))' \
     /run/doctor.json >/dev/null"#;
+
+/// Once all of them have had an answer, those that watch and those that ask without
+/// an end, one asks now and then. Ending them by their pids tells that they were
+/// there until then.
+const CROWD: &str = "su owner -c 'cd $(mktemp -d) || exit 1; pids=; said=0; \
+    for n in 1 2 3 4 5 6 7 8; do banger get vms -w > $n & pids=\"$pids $!\"; done; \
+    for n in 9 10; do while :; do banger diff; echo; done > $n & pids=\"$pids $!\"; done; \
+    for n in $(seq 10); do until [ -s $n ]; do sleep 0.1; done; done; \
+    for _ in 1 2 3; do timeout 10 banger get vms >/dev/null || said=1; done; \
+    for pid in $pids; do kill $pid || said=1; done; wait; exit $said'";
 
 /// By name, what the host's root sees of them.
 const HOST: &[(&str, &str)] = &[
@@ -227,9 +217,9 @@ const HOST: &[(&str, &str)] = &[
     ),
     (
         // The host's own server is reached from there.
-        "ports are published on 127.0.0.1 alone",
+        "ports are published on 127.0.0.1 alone, unless the spec says otherwise",
         "ask() { timeout 5 ip netns exec internet bash -c \"exec 3<>/dev/tcp/198.51.100.1/$1\"; }; \
-         ask 8099 2>/dev/null && ! ask 8022 2>/dev/null",
+         ask 8099 2>/dev/null && ! ask 8022 2>/dev/null && ask 8023",
     ),
     (
         "the host forwards",
@@ -254,11 +244,31 @@ const HOST: &[(&str, &str)] = &[
         "getent ahostsv4 www.example | grep -q 198.51.100.2",
     ),
     (
+        "addresses of guests have their names",
+        "name() { set -- $(echo $1 | tr . ' '); \
+           su owner -c \"perl ~/ask.pl 172.30.0.1 $4.$3.$2.$1.in-addr.arpa PTR\"; }; \
+         name $(su owner -c 'banger get vm worker -o json' | jq -r .status.runtime.guestIp) \
+           | grep -qx NOERROR && name 172.30.77.77 | grep -qx NXDOMAIN",
+    ),
+    (
+        // Nobody has to be kept from that but guests.
+        "the host is told what points inside",
+        "getent ahostsv4 inside.example | grep -q 172.30.0.2",
+    ),
+    (
         // As a host without systemd-resolved does.
         "the host may ask the server for other names",
         "su owner -c 'perl ~/ask.pl 172.30.0.1 www.example A' | grep -qx 'NOERROR 198.51.100.2'",
     ),
     ("a VMM's limits and account", LIMITS),
+    (
+        "what runs is the Firecracker that was installed",
+        "( [ -x ~owner/bin/firecracker ] && [ -x /var/lib/banger/firecracker ] || exit 1; \
+           for name in web worker; do \
+             pid=$(su owner -c \"banger get vm $name -o json\" | jq .status.handles.pid); \
+             cmp /proc/$pid/exe /usr/lib/banger/firecracker || exit 1; \
+           done )",
+    ),
     ("disks are their VM's alone", DISKS),
     ("the sandboxes stand", SANDBOXES),
     (
@@ -271,10 +281,23 @@ const HOST: &[(&str, &str)] = &[
     (
         // Step by step, and what root did for it, by its uid.
         "the journal tells of one VM",
-        "journalctl -u bangerd VM=web OP=create -o json \
+        "journalctl -b -u bangerd VM=web OP=create -o json \
            | jq -es 'any(.STAGE == \"starting Firecracker\")' >/dev/null && \
-         journalctl -u banger-helper OP=start-vmm -o cat \
+         journalctl -b -u banger-helper OP=start-vmm -o cat \
            VM=$(su owner -c 'banger get vm web -o json' | jq -r .metadata.uid) | grep -q changed",
+    ),
+    (
+        // What each daemon does for a VM that it finds, and what it has root do.
+        "the journal tells of those that run now",
+        "of() { echo _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID $1); }; \
+         journalctl $(of bangerd) VM=web STAGE='publishing ports' -o cat | grep -q . && \
+         journalctl $(of banger-helper) OP=ensure-dns -o cat | grep -qx changed",
+    ),
+    ("nobody waits for somebody else's requests", CROWD),
+    (
+        "the key to guests is the owner's alone",
+        "[ \"$(stat -c '%U %a' ~owner/.local/state/banger/ssh/id_ed25519)\" = 'owner 600' ] && \
+         ! find /var/lib/banger -type f -size -64k -exec grep -l 'PRIVATE KEY' {} + | grep .",
     ),
     (
         "state and sockets are in their places",
@@ -305,6 +328,9 @@ const HOST: &[(&str, &str)] = &[
     ),
 ];
 
+/// A unique local network (RFC 4193) that is nobody's here.
+const FOREIGN: &str = "fd00:bad";
+
 /// What the guests see of them.
 fn from_guests(lab: &Lab) -> Result<()> {
     let gateway = lab.guest("web", "ip -4 route show default")?;
@@ -323,6 +349,8 @@ fn from_guests(lab: &Lab) -> Result<()> {
     );
     lab.root(&format!("({here} && {here6}) >/dev/null"))
         .context("the host has no services that could be closed")?;
+    // Whoever took an address of that network would get an answer.
+    lab.root(&format!("ip -6 route replace {FOREIGN}::/64 dev br-banger"))?;
     let from_web = [
         ("NAT", FETCH.to_owned()),
         ("NAT", ELSEWHERE.to_owned()),
@@ -345,8 +373,13 @@ fn from_guests(lab: &Lab) -> Result<()> {
             "answers that point inside are dropped",
             "getent ahostsv4 evil.example; [ $? = 2 ]".to_owned(),
         ),
+        (
+            "answers that point inside are dropped",
+            "getent ahostsv4 inside.example; [ $? = 2 ]".to_owned(),
+        ),
         // What an egress policy keeps from others.
         ("names in guests", ASKS.to_owned()),
+        ("names in guests, over TCP", ASKS_OVER_TCP.to_owned()),
         ("strange questions harm nobody", dns::STRANGE.to_owned()),
         (
             "strange questions harm nobody",
@@ -364,6 +397,18 @@ fn from_guests(lab: &Lab) -> Result<()> {
                 "ip address add 172.30.77.77/32 dev eth0; \
                  ping -c 1 -W 5 -I 172.30.77.77 {gateway}; said=$?; \
                  ip address delete 172.30.77.77/32 dev eth0; [ $said = 1 ]"
+            ),
+        ),
+        (
+            "nobody takes another address, over IPv6",
+            format!(
+                "ping -6 -c 1 -W 5 {gateway6} || exit 1; \
+                 for other in {FOREIGN}::77 {}7777; do \
+                   ip -6 address add $other/128 dev eth0 nodad; \
+                   ping -6 -c 1 -W 3 -I $other {gateway6}; said=$?; \
+                   ip -6 address delete $other/128 dev eth0; [ $said = 1 ] || exit 1; \
+                 done",
+                gateway6.trim_end_matches('1')
             ),
         ),
         (
@@ -386,9 +431,15 @@ fn from_guests(lab: &Lab) -> Result<()> {
             format!("ping -c 1 -W 4 {web}"),
         ),
         ("an egress policy, by DNS", ASKS.to_owned()),
+        (
+            "an egress policy, by DNS over TCP",
+            ASKS_OVER_TCP.to_owned(),
+        ),
     ];
     check(lab, "web", &from_web, &[(closed, here), (closed, here6)])?;
-    check(lab, "worker", &from_worker, &beyond)
+    check(lab, "worker", &from_worker, &beyond)?;
+    lab.root(&format!("ip -6 route delete {FOREIGN}::/64 dev br-banger"))?;
+    Ok(())
 }
 
 /// All lines in one login: what a guest does is quick, its logins aren't. Those

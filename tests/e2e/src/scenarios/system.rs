@@ -165,7 +165,7 @@ pub(super) fn replaced_program(lab: &mut Lab) -> Result<()> {
 /// Programs of the owner's under the names of those that root runs: on the PATH
 /// of the owner's shells, in the home and in the daemon's directory. Where one of
 /// them ran, no VM would.
-const FAKES: &str = "for at in ~/bin /var/lib/banger; do mkdir -p $at; \
+pub(super) const FAKES: &str = "for at in ~/bin /var/lib/banger; do mkdir -p $at; \
     for name in firecracker jailer nft dmsetup; do \
     printf '#!/bin/sh\\nexit 1\\n' > $at/$name && chmod 755 $at/$name; done; done; \
     echo 'PATH=$HOME/bin:$PATH' >> ~/.profile";
@@ -186,7 +186,8 @@ pub(super) fn power_cut(lab: &mut Lab) -> Result<()> {
     ensure!(marker.trim() == "kept", "the disk is another one");
     promises::apart(lab)?;
     promises::hold(lab)?;
-    promises::mended(lab)
+    promises::mended(lab)?;
+    again(lab)
 }
 
 /// The host is shut down as at a person's word, and booted again. Its guests shut

@@ -4,7 +4,7 @@ use warnings;
 use IO::Socket::INET;
 
 my ($server, $name, $type) = @ARGV;
-my %types = (A => 1, SOA => 6, AAAA => 28);
+my %types = (A => 1, SOA => 6, PTR => 12, AAAA => 28);
 my %codes = (0 => 'NOERROR', 2 => 'SERVFAIL', 3 => 'NXDOMAIN', 5 => 'REFUSED');
 my $socket = IO::Socket::INET->new(PeerAddr => $server, PeerPort => 53, Proto => 'udp')
     or die "no socket: $!\n";

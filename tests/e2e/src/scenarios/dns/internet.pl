@@ -3,7 +3,8 @@ use strict;
 use warnings;
 use IO::Socket::INET;
 
-my %addresses = ('www.example' => '198.51.100.2', 'evil.example' => '127.0.0.1');
+my %addresses = ('www.example' => '198.51.100.2', 'evil.example' => '127.0.0.1',
+    'inside.example' => '172.30.0.2');
 my $socket = IO::Socket::INET->new(LocalAddr => $ARGV[0], LocalPort => 53, Proto => 'udp')
     or die "no socket: $!\n";
 while (defined $socket->recv(my $asked, 4096)) {
