@@ -106,7 +106,8 @@ const WARM: &str = "\
       [ $1 = name ] && echo ${tap##*/} || cat $tap/$1; done | sort; }; ";
 
 /// While no tap can be made whole batches fail: two taps each, ever more rarely.
-/// Their numbers are there for the next one. A VM's tap is one that was warm.
+/// Their numbers are there for the next one. A VM's tap is one that was warm, and
+/// is so again when the VM is off.
 fn pool(lab: &Lab) -> Result<()> {
     let names = lab.root(&format!("{WARM} warm name"))?;
     let failed = "$(su owner -c 'banger doctor --inventory -o json' | jq .pool.failed)";
@@ -150,8 +151,13 @@ fn pool(lab: &Lab) -> Result<()> {
         ),
         SOON,
     )?;
+    let index = lab.root(&format!("cat {tap}/ifindex"))?;
     lab.owner("banger vm stop idle")?;
-    Ok(())
+    lab.until(
+        "the tap that the VM had is a warm one again",
+        &format!("{WARM} warm ifindex | grep -qx {}", index.trim()),
+        SOON,
+    )
 }
 
 /// What root runs is root's alone to write. Of a copy that isn't what was
