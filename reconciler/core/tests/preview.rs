@@ -11,7 +11,7 @@ use banger_core::api::virtual_machine::RunPolicy;
 use banger_core::api::{Kind, Quantity};
 use banger_core::config::VmDefaults;
 use banger_core::diff::{Change, DiffReport, report};
-use banger_core::effect::Effect;
+use banger_core::effect::{self, Effect, FieldChange};
 use banger_core::intent::{
     Applied, Deletion, ImageDigest, Imported, Intents, PowerOverride, Started, VmIntent,
 };
@@ -21,7 +21,9 @@ use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
 use banger_core::record::VmRecord;
 use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::{Ipv6, Process};
-use banger_protocol::{Family, Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way};
+use banger_protocol::{
+    DiskRole, Family, Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way,
+};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
 use jiff::Timestamp;
@@ -842,4 +844,34 @@ fn a_firewall_in_the_way_is_a_condition() {
     assert_eq!(stands(Presence::Absent), None, "a helper that doesn't look");
     let inside = take("network: {nat: false}", &intents).intents;
     assert_eq!(condition(&inside, Presence::Present(vec![obstacle])), None);
+}
+
+#[test]
+fn a_new_root_disk_lies_over_the_image_that_is_written_beside_it() {
+    let (intents, mut observed) = recorded();
+    let mut intents = take("image: alpine", &intents).intents;
+    let known = intents.clone();
+    let vm = intents.vms.values_mut().next().unwrap();
+    let changes = effect::pending(vm, &known);
+    vm.confirmations
+        .extend(changes.iter().filter_map(FieldChange::confirmation));
+    let off = ObservedVm {
+        cow_file: observed.vms[&vm.uid].cow_file.clone(),
+        record: observed.vms[&vm.uid].record.clone(),
+        ..ObservedVm::absent()
+    };
+    observed.vms.insert(vm.uid, off);
+    let planned = plan(&intents, &observed, CLOCK);
+    let image = ImageDigest("alpine".repeat(8));
+    let steps = [
+        Step::TrashDisk {
+            role: DiskRole::Cow,
+        },
+        Step::PinImage { image },
+        Step::KeepRecord,
+        Step::MakeRootDisk {
+            size: Sectors::from_bytes(4 << 30),
+        },
+    ];
+    assert_eq!(planned.vms[0].steps[..4], steps);
 }

@@ -430,8 +430,9 @@ impl Case<'_> {
         size: Sectors,
     ) -> VmPlan {
         let mut steps = Vec::new();
-        // The old disk goes before the new image is pinned: at any moment a
-        // root disk that exists lies over the image that is pinned.
+        // The old disk goes before the new image is pinned, here and in what is
+        // written beside the disks: at any moment a root disk that exists lies over
+        // the image that is pinned, and a daemon without its database knows it.
         let replaces_root = effective.replace.contains(&DiskRole::Cow);
         if replaces_root && self.here.cow_file.present().is_some() {
             steps.push(Step::TrashDisk {
@@ -442,6 +443,7 @@ impl Case<'_> {
             steps.push(Step::PinImage {
                 image: image.clone(),
             });
+            steps.extend(self.here.record.is_some().then_some(Step::KeepRecord));
         }
         if effective.replace.contains(&DiskRole::Work) && self.here.work_file.present().is_some() {
             steps.push(Step::TrashDisk {
