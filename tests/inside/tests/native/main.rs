@@ -48,6 +48,23 @@ cases! {
     the_filter_may_be_made_again: NetworkMayBeRepeated, Filter;
 }
 
+macro_rules! severed {
+    ($($name:ident: $rule:ident, $part:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            site::severed(stringify!($name), Case(Rule::$rule, Part::$part));
+        })*
+    };
+}
+
+severed! {
+    disks_come_and_go_though_the_helper_dies: TeardownLeavesNothing, Disks;
+    a_root_disk_comes_and_goes_though_the_helper_dies: BusyDevicesStay, Root;
+    a_tap_comes_and_goes_though_the_helper_dies: TeardownLeavesNothing, Tap;
+    a_bridge_is_made_though_the_helper_dies: NetworkMayBeRepeated, Bridge;
+    a_filter_is_made_though_the_helper_dies: NetworkMayBeRepeated, Filter;
+}
+
 /// A case that is new has no test of its own above.
 #[test]
 fn every_case_is_tried_natively() {

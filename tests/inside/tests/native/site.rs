@@ -18,6 +18,7 @@ use banger_core::plan::HostStep;
 use banger_core::seam::Host as _;
 use banger_helper::op::loopdev;
 use banger_helper::{Host, server};
+use banger_inside::severed::{Again, Cut, Line, relay};
 use banger_protocol::{Install, Sectors, Slot, VmUid};
 use banger_testkit::conformance::{Bench, Case, Need, Part};
 use banger_testkit::generate;
@@ -34,29 +35,65 @@ const IMAGE: u64 = 16 << 20;
 
 /// Tries a case as root in a fresh network namespace, or says why not.
 pub(crate) fn native(name: &'static str, case: Case) {
-    if !rustix::process::geteuid().is_root() {
-        return skipped(name, "needs root");
+    if is_possible(name, case) {
+        try_it(name, case, None).unwrap_or_else(|differs| panic!("{case}: {differs}"));
     }
-    if let Some(why) = case.needs().iter().find_map(|need| machine::lacks(*need)) {
-        return skipped(name, &why);
+}
+
+/// Tries a case again and again: the helper is cut off at each of the requests that
+/// the case comes to, before it and after it, and the case holds all the same.
+pub(crate) fn severed(name: &'static str, case: Case) {
+    if !is_possible(name, case) {
+        return;
     }
+    let line = Line::default();
+    let whole = try_it(name, case, Some(line.clone()));
+    whole.unwrap_or_else(|differs| panic!("{case}: {differs}"));
+    let requests = line.heard();
+    assert!(requests.iter().any(|op| op != READS), "{requests:?}");
+    for (number, op) in requests.iter().enumerate() {
+        for cut in [Cut::Before, Cut::After] {
+            let line = Line::cut_at(number, cut);
+            let held = try_it(name, case, Some(line.clone()));
+            held.unwrap_or_else(|differs| panic!("{case}, cut {cut:?} {op} ({number}): {differs}"));
+            assert_eq!(line.heard().get(number), Some(op), "{requests:?}");
+        }
+    }
+    println!(
+        "{case}: {} requests, each cut off before and after",
+        requests.len()
+    );
+}
+
+/// The request that every look is.
+const READS: &str = "inventory";
+
+fn is_possible(name: &str, case: Case) -> bool {
+    let why = match rustix::process::geteuid().is_root() {
+        true => case.needs().iter().find_map(|need| machine::lacks(*need)),
+        false => Some("needs root".to_owned()),
+    };
+    why.inspect(|why| skipped(name, why)).is_none()
+}
+
+fn try_it(name: &'static str, case: Case, line: Option<Line>) -> Result<(), String> {
     // The namespace is the thread's, and of every thread that it starts.
     let run = thread::spawn(move || {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-            return skipped(name, &format!("no network namespace: {error}"));
+            skipped(name, &format!("no network namespace: {error}"));
+            return Ok(());
         }
         let site = Site::new();
         let (stop, stopped) = oneshot::channel::<()>();
         let helper = site.serve(stopped);
-        let held = site.try_as_owner(case);
+        let held = site.try_as_owner(case, line);
         drop(stop);
         helper.join().unwrap();
         drop(site);
-        held.unwrap_or_else(|differs| panic!("{case}: {differs}"));
+        held
     });
-    if let Err(panic) = run.join() {
-        std::panic::resume_unwind(panic);
-    }
+    run.join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The line that the test runner counts.
@@ -165,19 +202,30 @@ impl Site {
 
     /// Tries the case in a thread that has become the owner, and all that it
     /// starts with it.
-    fn try_as_owner(&self, case: Case) -> Result<(), String> {
+    fn try_as_owner(&self, case: Case, line: Option<Line>) -> Result<(), String> {
         let mut options = RealHostOptions::installed(self.install.clone(), self.at("home"));
-        options.helper_socket = self.socket();
+        let (helper, relayed) = (self.socket(), self.at("home/relay.sock"));
+        options.helper_socket = match line {
+            Some(_) => relayed.clone(),
+            None => helper.clone(),
+        };
         options.runtime_dir = self.at("run");
         let bench = self.bench.clone();
         let run = thread::spawn(move || {
             become_owner();
+            if let Some(line) = &line {
+                relay(&relayed, &helper, line.clone()).unwrap();
+            }
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let host = RealHost::new(options);
+                let line = line.unwrap_or_default();
+                let host = Again {
+                    host: RealHost::new(options),
+                    line,
+                };
                 let ipv6 = host.observe(&bench.vms).await.has_ipv6();
                 if case.needs().contains(&Need::Taps) && case.1 != Part::Bridge {
                     let bridge = HostStep::EnsureBridge { ipv6 };

@@ -1,0 +1,3 @@
+//! What runs on a host that a test made, beside banger.
+
+pub mod severed;
