@@ -3,7 +3,11 @@
 
 How docs/images/demo.svg is made (Debian: python3-rich), from a run of the demo:
 
-    CLICOLOR_FORCE=1 tests/demo | docs/images/terminal.py > docs/images/demo.svg
+    CLICOLOR_FORCE=1 tests/demo > run
+    docs/images/terminal.py < run > docs/images/demo.svg
+
+What comes before the first example, the listing of the empty directories and the wide
+table were taken out of `run` by hand.
 """
 
 import io
