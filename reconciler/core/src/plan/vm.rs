@@ -44,15 +44,7 @@ pub(super) fn plan(
     memory: &mut Option<u64>,
     plan: &mut Plan,
 ) {
-    let mut case = Case {
-        vm,
-        intents,
-        here: observed.vm(vm.uid),
-        host: observed,
-        clock,
-        may_restart: true,
-        waiting: &mut plan.waiting,
-    };
+    let mut case = Case::of(vm, intents, observed, clock, &mut plan.waiting);
     if let Some(action) = case.decide(memory) {
         plan.vms.push(action);
     }
@@ -68,13 +60,8 @@ pub(super) fn plan_without_turn(
     plan: &mut Plan,
 ) {
     let mut case = Case {
-        vm,
-        intents,
-        here: observed.vm(vm.uid),
-        host: observed,
-        clock,
         may_restart: false,
-        waiting: &mut plan.waiting,
+        ..Case::of(vm, intents, observed, clock, &mut plan.waiting)
     };
     // What runs needs no memory of the host's.
     if let Some(action) = case.decide(&mut None) {
@@ -91,6 +78,26 @@ struct Case<'a> {
     /// Its update policy may restart it now.
     may_restart: bool,
     waiting: &'a mut Vec<Waiting>,
+}
+
+impl<'a> Case<'a> {
+    fn of(
+        vm: &'a VmIntent,
+        intents: &'a Intents,
+        host: &'a Observed,
+        clock: Clock,
+        waiting: &'a mut Vec<Waiting>,
+    ) -> Self {
+        Self {
+            vm,
+            intents,
+            here: host.vm(vm.uid),
+            host,
+            clock,
+            may_restart: true,
+            waiting,
+        }
+    }
 }
 
 impl Case<'_> {
