@@ -22,6 +22,7 @@ use crate::manifest::{self, Standing};
 use crate::op::inventory::Readings;
 use crate::op::nat::{Last, References};
 use crate::op::pool::Pool;
+use crate::op::tap::Cold;
 use crate::systemd::Systemd;
 
 /// The host, as one installation may use it.
@@ -45,6 +46,8 @@ pub struct Host {
     pub nft: Last,
     /// The taps that are kept warm.
     pub pool: Pool,
+    /// The taps that are made because none was kept.
+    pub cold_taps: Cold,
     /// Inventories that are asked for together are one.
     pub readings: Readings,
     /// The programs of a VM were found to be as installed.
@@ -65,6 +68,7 @@ impl Host {
             references: References::default(),
             nft: Last::default(),
             pool: Pool::default(),
+            cold_taps: Cold::default(),
             readings: Readings::default(),
             verified: AtomicBool::new(false),
             vms: Mutex::default(),

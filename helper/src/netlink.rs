@@ -1,4 +1,7 @@
-//! rtnetlink: one socket per operation, links as the operations need them.
+//! rtnetlink: one socket per operation, because the kernel has one dump at a time on
+//! each; links as the operations need them.
+
+mod blocking;
 
 use std::io;
 use std::net::IpAddr;
@@ -15,9 +18,12 @@ use netlink_packet_route::link::{
 };
 use netlink_packet_route::tc::TcHandle;
 use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use rtnetlink::{Handle, LinkDelRequest, LinkGetRequest};
 
 use crate::Failure;
+
+pub use blocking::Blocking;
 
 /// A dump that is interrupted so often is given up.
 const DUMPS: u32 = 5;
@@ -59,6 +65,17 @@ pub struct Address {
     pub ip: IpAddr,
     /// Bits of its network.
     pub prefix: u8,
+}
+
+/// An interface's index by its name; `None`: there is none. Unlike a question
+/// over netlink it doesn't wait for those who make and change interfaces just
+/// then, each of whom holds the kernel's one lock on them.
+pub fn index(name: &str) -> Result<Option<u32>, Failure> {
+    match if_nametoindex(name) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::ENODEV) => Ok(None),
+        Err(e) => Err(Failure::os("SIOCGIFINDEX", name, e)),
+    }
 }
 
 impl Drop for Netlink {
@@ -417,5 +434,11 @@ mod tests {
         refused.code = NonZeroI32::new(-(Errno::EPERM as i32));
         let refused = vec![part(0, NetlinkPayload::Error(refused))];
         assert_eq!(read(refused).await, Err(Some(Errno::EPERM as i32)));
+    }
+
+    #[test]
+    fn an_index_is_found_by_name_or_is_none() {
+        assert!(index("lo").unwrap().is_some());
+        assert_eq!(index("bgr-nobody").unwrap(), None);
     }
 }

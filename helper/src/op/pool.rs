@@ -91,23 +91,19 @@ pub async fn ensure(host: &Host, size: PoolSize, parallel: WarmUps) -> Done {
 }
 
 /// Hands a warm tap over to a VM, under its name. `None`: there is none.
-pub async fn claim(
-    host: &Host,
-    netlink: &Netlink,
-    bridge: &Link,
-    to: &Claim,
-) -> Result<Option<u32>, Failure> {
+pub async fn claim(host: &Host, bridge: u32, to: &Claim) -> Result<Option<u32>, Failure> {
     let stock = &host.pool.stock;
     if !stock.is_known() {
-        look(host, netlink).await?;
+        look(host, &Netlink::open()?).await?;
     }
     while let Some(taken) = stock.take() {
+        let netlink = Netlink::open()?;
         let found = netlink.link(&standing::name(taken.number)).await?;
         let warm = Standing::Warm(taken.number);
-        let Some(link) = found.filter(|link| standing(link, Some(bridge.index)) == warm) else {
+        let Some(link) = found.filter(|link| standing(link, Some(bridge)) == warm) else {
             continue;
         };
-        match hand_over(host, netlink, bridge, &link, to).await {
+        match hand_over(host, &netlink, bridge, &link, to).await {
             Ok(index) => return Ok(Some(index)),
             // It is seen again by the next look; this VM needn't wait for it.
             Err(e) => warn!("{} could not be handed over: {e}", link.name),
@@ -131,7 +127,7 @@ pub struct Claim {
 pub async fn hand_over(
     host: &Host,
     netlink: &Netlink,
-    bridge: &Link,
+    bridge: u32,
     link: &Link,
     to: &Claim,
 ) -> Result<u32, Failure> {
@@ -141,7 +137,7 @@ pub async fn hand_over(
     tap.give(to.user)?;
     let mut message = LinkUnspec::new_with_index(link.index)
         .alias(to.uid.to_string())
-        .controller(bridge.index)
+        .controller(bridge)
         .up();
     if link.name != to.name {
         message = message.name(&to.name);

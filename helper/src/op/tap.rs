@@ -1,9 +1,9 @@
 //! A VM's tap: on the bridge, its alias the VM's uid, its user the VMM's uid.
 //!
-//! `warm in the pool -> renamed, aliased, up`, or, where there is none,
-//! `absent -> made without persistence -> user, alias, bridge -> persistent`.
-//! A crash before the last step leaves nothing: an unfinished tap goes away
-//! with its descriptor. An interface of that name without our alias is refused.
+//! `warm in the pool -> renamed, aliased, up`, or, where there is none, made
+//! ([`cold`]). An interface of that name without our alias is refused.
+
+mod cold;
 
 use banger_protocol::{Handle, Slot, VmUid};
 use netlink_packet_route::link::{InfoKind, LinkMessage};
@@ -11,19 +11,17 @@ use rtnetlink::LinkUnspec;
 
 use super::pool::{self, Claim, Standing};
 use crate::failure::blocking;
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{self, Link, Netlink};
 use crate::tun::Tap;
 use crate::{Done, Failure, Host, Outcome};
+
+pub use cold::Cold;
 
 /// Makes the tap, or puts ours back on the bridge.
 pub async fn ensure(host: &Host, uid: VmUid, slot: Slot) -> Done {
     let user = host.vmm_uid(slot)?;
     let name = slot.tap();
-    let netlink = Netlink::open()?;
-    // Two questions on their way at once: half of a cold tap's time is waiting.
-    let (bridge, found) =
-        tokio::try_join!(netlink.link(&host.install.bridge), netlink.link(&name))?;
-    let Some(bridge) = bridge else {
+    let Some(bridge) = netlink::index(&host.install.bridge)? else {
         return Err(Failure::later(
             "bridge",
             format!(
@@ -33,39 +31,30 @@ pub async fn ensure(host: &Host, uid: VmUid, slot: Slot) -> Done {
         ));
     };
     let claim = Claim { uid, user, name };
-    if let Some(link) = found {
-        if pool::standing(&link, Some(bridge.index)) == Standing::Unfinished {
+    if netlink::index(&claim.name)?.is_some()
+        && let netlink = Netlink::open()?
+        && let Some(link) = netlink.link(&claim.name).await?
+    {
+        if pool::standing(&link, Some(bridge)) == Standing::Unfinished {
             // A claim that was cut short, for this VM or for one before it.
-            let index = pool::hand_over(host, &netlink, &bridge, &link, &claim).await?;
+            let index = pool::hand_over(host, &netlink, bridge, &link, &claim).await?;
             return Ok(Outcome::Changed(Handle::Tap(index)));
         }
         ours(&link, uid)?;
-        let changed = repair(&netlink, &bridge, &link, &claim).await?;
+        let changed = repair(&netlink, bridge, &link, &claim).await?;
         return Ok(Outcome::new(changed, Handle::Tap(link.index)));
     }
-    if let Some(index) = pool::claim(host, &netlink, &bridge, &claim).await? {
+    if let Some(index) = pool::claim(host, bridge, &claim).await? {
         return Ok(Outcome::Changed(Handle::Tap(index)));
     }
-    let Claim { name, .. } = claim;
-    let made = name.clone();
-    let tap = blocking("TUNSETIFF", move || Tap::make(&made, user)).await?;
-    // By name, which nobody else can have while the descriptor is open.
-    let message = LinkUnspec::new_with_name(&name)
-        .alias(uid.to_string())
-        .controller(bridge.index)
-        .up()
-        .build();
-    let (link, ()) = tokio::try_join!(netlink.link(&name), netlink.set(&name, message))?;
-    let gone = || Failure::later("RTM_GETLINK", format!("{name} vanished"));
-    let link = link.ok_or_else(gone)?;
-    tap.persist()?;
-    Ok(Outcome::Changed(Handle::Tap(link.index)))
+    let index = host.cold_taps.make(claim, bridge).await?;
+    Ok(Outcome::Changed(Handle::Tap(index)))
 }
 
 /// Gives our tap back to its VMM, and puts it back on the bridge.
 async fn repair(
     netlink: &Netlink,
-    bridge: &Link,
+    bridge: u32,
     link: &Link,
     claim: &Claim,
 ) -> Result<bool, Failure> {
@@ -75,7 +64,7 @@ async fn repair(
         // A release that was cut short has made it root's.
         blocking("TUNSETOWNER", move || Tap::attach(&name)?.give(user)).await?;
     }
-    let attached = link.up && link.controller == Some(bridge.index);
+    let attached = link.up && link.controller == Some(bridge);
     if !attached {
         let message = attach(link, bridge, claim.uid);
         netlink.set(&claim.name, message).await?;
@@ -149,10 +138,10 @@ fn ours(link: &Link, uid: VmUid) -> Result<(), Failure> {
     ))
 }
 
-fn attach(link: &Link, bridge: &Link, uid: VmUid) -> LinkMessage {
+fn attach(link: &Link, bridge: u32, uid: VmUid) -> LinkMessage {
     LinkUnspec::new_with_index(link.index)
         .alias(uid.to_string())
-        .controller(bridge.index)
+        .controller(bridge)
         .up()
         .build()
 }

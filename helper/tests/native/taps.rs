@@ -1,8 +1,12 @@
 //! Taps.
 
-use banger_protocol::{Request, Retry};
+use std::collections::BTreeSet;
+use std::thread;
 
-use crate::bench::{ip_link, native, run, slot};
+use banger_protocol::{Request, Retry, VmUid};
+
+use crate::bench::{Bench, ip_link, native, run, slot};
+use crate::pool::{claim, index, release};
 
 const NEEDS: [&str; 2] = ["/sbin/ip", "/dev/net/tun"];
 
@@ -95,4 +99,48 @@ fn another_vms_tap_and_a_slot_out_of_range_are_refused() {
             assert_eq!((error.step.as_str(), error.retry), ("slot", Retry::Never));
         },
     );
+}
+
+#[test]
+fn many_cold_taps_at_once_are_made_each_for_its_vm() {
+    let name = "many_cold_taps_at_once_are_made_each_for_its_vm";
+    native(name, &NEEDS, |bench| {
+        bench.changed(&Request::EnsureBridge { ipv6: false }, &[]);
+        // One of the names is somebody else's: that harms nobody but its VM.
+        run("ip", &["tuntap", "add", "bgr5", "mode", "tap"]);
+        let uids: Vec<_> = (0..24).map(|_| bench.uid()).collect();
+        let vms: Vec<_> = uids.iter().zip(1..).collect();
+        let bench = &*bench;
+        let made: BTreeSet<u32> = thread::scope(|scope| {
+            let start = |(uid, n)| scope.spawn(move || make(bench, uid, n));
+            let threads: Vec<_> = vms.iter().map(|(uid, n)| start((**uid, *n))).collect();
+            let made = threads.into_iter().map(|it| it.join().unwrap());
+            made.flatten().collect()
+        });
+        assert_eq!(made.len(), 23);
+        for (uid, n) in vms.into_iter().filter(|(_, n)| *n != 5) {
+            let link = ip_link(&format!("bgr{n}"));
+            assert_eq!(link["ifalias"], uid.to_string());
+            assert_eq!(link["master"], "br-test");
+            assert!(link["flags"].as_array().unwrap().contains(&"UP".into()));
+            let tun = &link["linkinfo"]["info_data"];
+            assert_eq!(
+                (&tun["user"], &tun["persist"]),
+                (&(50_000 + n).into(), &true.into())
+            );
+            assert_eq!(
+                u64::from(index(bench.unchanged(&claim(*uid, n), &[]))),
+                link["ifindex"]
+            );
+            bench.changed(&release(*uid, n), &[]);
+        }
+    });
+
+    fn make(bench: &Bench, uid: VmUid, n: u16) -> Option<u32> {
+        if n != 5 {
+            return Some(index(bench.changed(&claim(uid, n), &[])));
+        }
+        assert_eq!(bench.error(&claim(uid, n), &[]).step, "alias");
+        None
+    }
 }
