@@ -77,10 +77,26 @@ pub struct Vmm {
     pub uid: VmUid,
     /// The firecracker process; `None` when it isn't running.
     pub process: Option<Process>,
+    /// What that process runs. `None`: it isn't running, or one of the peers is
+    /// older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Probe<Executable>>,
     /// How it ended, while the failed unit is still loaded or its exit record is there.
     pub exit: Option<Exit>,
     /// Whether a jail directory is there.
     pub jail: bool,
+}
+
+/// Whose file a process runs (`/proc/<pid>/exe`, proc(5)), which nothing else tells of
+/// a VMM: the name is its own to change, and so is all that lies in its jail but for
+/// one program. That is root's, copied there by the jailer from the installed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Executable {
+    /// Root's, and nobody else may write to it.
+    Installed,
+    /// Somebody else's: the VMM runs what was not put there by root.
+    Replaced,
 }
 
 /// A process that can't be mistaken for a later one with the same pid.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What this build speaks.
-pub const CURRENT: Version = Version { major: 1, minor: 5 };
+pub const CURRENT: Version = Version { major: 1, minor: 6 };
 
 /// The first minor that knows the tap pool: `ensure-pool`, and its section of
 /// the inventory.
@@ -23,6 +23,9 @@ pub const OBSTACLES: u16 = 4;
 /// The first minor that knows obstacles on the way from the host to guests, and
 /// tables of iptables-legacy.
 pub const HOST_OUTPUT: u16 = 5;
+
+/// The first minor that tells whose file a VMM's program is.
+pub const EXECUTABLE: u16 = 6;
 
 /// `major.minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

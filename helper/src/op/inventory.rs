@@ -122,6 +122,7 @@ async fn vmms(host: &Host) -> Result<Vec<Vmm>, Failure> {
         found.push(Vmm {
             uid,
             process,
+            executable: process.map(|process| probe(vmm::executable(process))),
             exit,
             jail: vmm::jail_present(host, uid)?,
         });

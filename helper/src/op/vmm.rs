@@ -26,7 +26,7 @@ use crate::{Done, Failure, Host, Outcome};
 
 pub use exit::read as exit;
 pub use jail::{present as jail_present, uids as jails};
-pub use process::of as process;
+pub use process::{executable, of as process};
 pub use sockets::close as close_sockets;
 pub use start::{Files, Machine, start};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use banger_protocol::frame;
 use banger_protocol::inventory::Probe;
-use banger_protocol::version::{CURRENT, HOST_OUTPUT, IPV6, NETWORK_POLICY, TAP_POOL};
+use banger_protocol::version::{CURRENT, EXECUTABLE, HOST_OUTPUT, IPV6, NETWORK_POLICY, TAP_POOL};
 use banger_protocol::{Inventory, OpError, Request, Response, Retry, VmUid};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
@@ -191,6 +191,11 @@ fn leave_out(inventory: &mut Inventory, minor: u16) {
     }
     if let Some(Probe::Known(obstacles)) = &mut inventory.obstacles {
         obstacles.retain(|obstacle| obstacle.is_known_to(minor));
+    }
+    if minor < EXECUTABLE
+        && let Probe::Known(vmms) = &mut inventory.vmms
+    {
+        vmms.iter_mut().for_each(|vmm| vmm.executable = None);
     }
     if minor < HOST_OUTPUT {
         inventory.legacy_tables = None;

@@ -1,6 +1,7 @@
 //! Which process of a unit is the VMM.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -8,6 +9,7 @@ use std::process::{Child, Command};
 use banger_helper::Host;
 use banger_helper::op::vmm;
 use banger_protocol::VmUid;
+use banger_protocol::inventory::Executable;
 
 use crate::bench::{Bench, native};
 
@@ -88,6 +90,49 @@ fn a_vmm_cannot_hide_by_what_it_is_called() {
             drop(vmm);
             drop(child);
             assert_eq!(found(&[&after]), None);
+        },
+    );
+}
+
+#[test]
+fn a_program_that_root_did_not_put_there_is_told() {
+    native(
+        "a_program_that_root_did_not_put_there_is_told",
+        &["/bin/sleep"],
+        |bench| {
+            let uid = bench.uid();
+            let mut host = Host::new(bench.install.clone());
+            host.cgroups = bench.cgroups();
+            let whose = |vmm: &Running| {
+                fill(bench, uid, &[vmm]);
+                vmm::executable(vmm::process(&host, uid).unwrap().unwrap())
+            };
+            let vmm = run(bench, "firecracker", VMM);
+            assert_eq!(whose(&vmm).unwrap(), Executable::Installed);
+            // Called otherwise, or removed, it is what it was.
+            let program = bench.dir().join("firecracker");
+            fs::rename(&program, bench.dir().join("x")).unwrap();
+            assert_eq!(whose(&vmm).unwrap(), Executable::Installed);
+            fs::remove_file(bench.dir().join("x")).unwrap();
+            assert_eq!(whose(&vmm).unwrap(), Executable::Installed);
+
+            // Its own file, by whatever name, and root's that others may write to.
+            let own = bench.dir().join("firecracker");
+            fs::copy("/bin/sleep", &own).unwrap();
+            chown(&own, Some(VMM), None).unwrap();
+            let other = run(bench, "firecracker", VMM);
+            assert_eq!(whose(&other).unwrap(), Executable::Replaced);
+            let shared = bench.dir().join("shared");
+            fs::copy("/bin/sleep", &shared).unwrap();
+            fs::set_permissions(&shared, fs::Permissions::from_mode(0o775)).unwrap();
+            let shared = run(bench, "shared", VMM);
+            assert_eq!(whose(&shared).unwrap(), Executable::Replaced);
+
+            // A process that has ended has none: that isn't a foreign one.
+            fill(bench, uid, &[&vmm]);
+            let process = vmm::process(&host, uid).unwrap().unwrap();
+            drop(vmm);
+            assert!(vmm::executable(process).is_err());
         },
     );
 }

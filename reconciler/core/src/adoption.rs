@@ -2,7 +2,7 @@
 //!
 //! A running VMM is adopted where everything that proves it fits: the helper
 //! found its process, no longer root's, in the VM's own unit, with the pid and
-//! start time; an intent knows the uid; the database or the record beside its
+//! start time; it runs the program that root put there, and no other; an intent knows the uid; the database or the record beside its
 //! disks tells what it was started with in this boot; its root disk carries the
 //! VM's dm UUID; its API says that the guest runs. The others are told. Where
 //! no guest was started yet, the start is begun anew; what else isn't adopted is
@@ -11,10 +11,11 @@
 use std::fmt;
 
 use banger_protocol::VmUid;
+use banger_protocol::inventory::Executable;
 use serde::{Deserialize, Serialize};
 
 use crate::intent::Intents;
-use crate::observed::{Instance, Observed, ObservedVm};
+use crate::observed::{Instance, Observed, ObservedVm, Presence};
 
 /// The VMMs that ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +84,16 @@ pub fn adoption(intents: &Intents, observed: &Observed) -> Option<Adoption> {
 
 /// What of the host itself doesn't fit.
 fn doubt(vm: &ObservedVm) -> Option<String> {
-    let instance = &vm.vmm.present()?.instance;
-    match instance {
+    let vmm = vm.vmm.present()?;
+    match &vmm.executable {
+        Presence::Present(Executable::Replaced) => {
+            return Some("it runs another program than the Firecracker that was installed".into());
+        }
+        Presence::Unknown(why) => return Some(format!("its executable can't be told: {why}")),
+        // An older helper tells nothing of it.
+        Presence::Absent | Presence::Present(Executable::Installed) => {}
+    }
+    match &vmm.instance {
         Instance::NotStarted => return Some("its guest was never started".into()),
         Instance::Unknown(why) => return Some(format!("its API gave no answer: {why}")),
         Instance::Running | Instance::Paused => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use banger_protocol::inventory::{Exit, Ipv6, Process, TapPool};
+use banger_protocol::inventory::{Executable, Exit, Ipv6, Process, TapPool};
 use banger_protocol::{LoopNumber, NetworkPolicy, Obstacle, Sectors, Slot, VmUid};
 
 use crate::api::virtual_machine::Port;
@@ -64,6 +64,8 @@ pub struct Vmm {
     pub process: Process,
     /// What its API says.
     pub instance: Instance,
+    /// Whose program it runs; absent: the helper is older than this look.
+    pub executable: Presence<Executable>,
 }
 
 /// Firecracker's instance state (`GET /`, `InstanceInfo.state`).

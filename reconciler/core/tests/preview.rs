@@ -120,6 +120,7 @@ fn running(spec: &str) -> (Intents, Observed) {
                 start_time: 7,
             },
             instance: Instance::Running,
+            executable: Presence::Absent,
         }),
         jail: Presence::Present(()),
         tap: Presence::Present(1),

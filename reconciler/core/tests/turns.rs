@@ -72,6 +72,7 @@ impl World {
                 vmm: Presence::Present(Vmm {
                     process: process(n),
                     instance: Instance::Running,
+                    executable: Presence::Absent,
                 }),
                 jail: Presence::Present(()),
                 guest: Guest::Ready,
@@ -183,6 +184,7 @@ fn nobody_goes_from_the_stop_of_another_until_its_guest_answers() {
     world.vm(3).1.vmm = Presence::Present(Vmm {
         process,
         instance: Instance::NotStarted,
+        executable: Presence::Absent,
     });
     assert_eq!(world.restarts(), NOBODY);
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Root, Vmm};
-use banger_protocol::inventory::{DmPart, Ipv6, Loop, Probe};
+use banger_protocol::inventory::{DmPart, Executable, Ipv6, Loop, Probe};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Obstacle, Slot, VmUid};
 
 use super::files::{OwnFile, StateFiles};
@@ -167,7 +167,11 @@ impl Sections<'_> {
                     let instance = self.instances.get(&found.uid).cloned();
                     let instance = instance
                         .unwrap_or_else(|| Instance::Unknown("it was not asked".to_owned()));
-                    vm.vmm = Presence::Present(Vmm { process, instance });
+                    vm.vmm = Presence::Present(Vmm {
+                        process,
+                        instance,
+                        executable: executable(found.executable.as_ref()),
+                    });
                 }
                 vm.exit = found.exit.clone();
                 vm.jail = Presence::Present(());
@@ -193,6 +197,14 @@ impl Sections<'_> {
                 }
             });
         }
+    }
+}
+
+fn executable(probe: Option<&Probe<Executable>>) -> Presence<Executable> {
+    match probe {
+        Some(Probe::Known(whose)) => Presence::Present(*whose),
+        Some(Probe::Unknown(why)) => Presence::Unknown(why.clone()),
+        None => Presence::Absent,
     }
 }
 

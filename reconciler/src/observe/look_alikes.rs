@@ -192,6 +192,7 @@ mod tests {
                     pid: 100,
                     start_time: 1,
                 }),
+                executable: None,
                 exit: None,
                 jail: true,
             }]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use banger_core::intent::{Applied, ImageDigest, VmIntent};
 use banger_core::observed::{Guest, Instance, Observed, ObservedVm, Presence};
 use banger_core::record::VmRecord;
-use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Process, Tap, TapPool, Vmm};
+use banger_protocol::inventory::{Dm, DmPart, Executable, Loop, Probe, Process, Tap, TapPool, Vmm};
 use banger_protocol::{DiskRole, Inventory, LoopNumber, NetworkPolicy, Sectors, VmUid};
 use banger_testkit::generate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,6 +68,7 @@ fn inventory() -> Inventory {
         vmms: Probe::Known(vec![Vmm {
             uid,
             process: Some(process()),
+            executable: Some(Probe::Known(Executable::Installed)),
             exit: None,
             jail: true,
         }]),

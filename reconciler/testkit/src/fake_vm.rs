@@ -18,7 +18,7 @@ use banger_core::plan::Step;
 use banger_core::record::{Incarnation, VmRecord};
 use banger_core::seam::{StepError, VmRef};
 use banger_core::trash::Trashed;
-use banger_protocol::inventory::{Exit, Ipv6, Process};
+use banger_protocol::inventory::{Executable, Exit, Ipv6, Process};
 use banger_protocol::{DiskRole, LoopNumber, Sectors, Slot, Ula};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -354,7 +354,11 @@ impl FakeVm {
             (true, true) => Instance::Paused,
         };
         ObservedVm {
-            vmm: presence(self.process.map(|process| Vmm { process, instance })),
+            vmm: presence(self.process.map(|process| Vmm {
+                process,
+                instance,
+                executable: Presence::Present(Executable::Installed),
+            })),
             exit: self.exit.clone(),
             jail: presence(self.jail.then_some(())),
             tap: presence(self.tap.map(|_| 1)),

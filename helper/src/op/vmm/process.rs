@@ -8,9 +8,10 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 
 use banger_protocol::VmUid;
-use banger_protocol::inventory::Process;
+use banger_protocol::inventory::{Executable, Process};
 use nix::libc;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
@@ -49,6 +50,23 @@ pub fn of(host: &Host, uid: VmUid) -> Result<Option<Process>, Failure> {
         }
     }
     Ok(first)
+}
+
+/// Whose file the process runs. The file itself is looked at, wherever it is and
+/// whatever it is called by now; it isn't opened.
+pub fn executable(process: Process) -> Result<Executable, Failure> {
+    /// Whoever else may write to it: its group, and everybody.
+    const OTHERS_WRITE: u32 = 0o022;
+    let path = format!("/proc/{}/exe", process.pid);
+    let file = fs::metadata(&path).map_err(|e| Failure::os("stat", &path, e))?;
+    if start_time(process.pid)? != Some(process.start_time) {
+        return Err(Failure::later("stat", format!("{path}: it has ended")));
+    }
+    Ok(if file.uid() == 0 && file.mode() & OTHERS_WRITE == 0 {
+        Executable::Installed
+    } else {
+        Executable::Replaced
+    })
 }
 
 /// Whether a process of the unit is the VMM, or about to become it.

@@ -62,7 +62,11 @@ fn observed(room: Presence<Room>, instance: Instance) -> Observed {
         start_time: 7,
     };
     let vm = ObservedVm {
-        vmm: Presence::Present(Vmm { process, instance }),
+        vmm: Presence::Present(Vmm {
+            process,
+            instance,
+            executable: Presence::Absent,
+        }),
         ..ObservedVm::absent()
     };
     let uid = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f".parse().unwrap();

@@ -114,6 +114,7 @@ mod tests {
                     pid: 7,
                     start_time: 9,
                 }),
+                executable: None,
                 exit: None,
                 jail: true,
             }]),

@@ -1,7 +1,7 @@
 //! What there is of one VM, object by object.
 
 use banger_core::inventory::{Backing, Holdings, Scratch, VmDirectory};
-use banger_protocol::inventory::{Dm, DmPart, Loop, Probe, Tap, Vmm};
+use banger_protocol::inventory::{Dm, DmPart, Executable, Loop, Probe, Tap, Vmm};
 use banger_protocol::{DiskRole, LoopNumber, VmUid};
 
 use super::FakeVm;
@@ -19,6 +19,7 @@ impl FakeVm {
             vmms.push(Vmm {
                 uid,
                 process: self.process,
+                executable: self.process.map(|_| Probe::Known(Executable::Installed)),
                 exit: self.exit.clone(),
                 jail: self.jail,
             });

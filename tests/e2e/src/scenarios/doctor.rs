@@ -49,6 +49,8 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
         "worker was {stopped} and stopped; it is {worker}"
     );
 
+    another_program(lab, &stopped)?;
+
     // It is lost again, and the document with it.
     lab.root("systemctl stop bangerd && rm /var/lib/banger/banger.db*")?;
     lab.owner("mv ~/.config/banger/vms/web.yaml /tmp/web.yaml")?;
@@ -74,4 +76,32 @@ pub(super) fn lost_database(lab: &mut Lab) -> Result<()> {
     ensure!(list.contains("0 unowned, 0 missing"), "{list}");
     lab.root("dmsetup info banger-x && ip link delete bgr999")?;
     Ok(())
+}
+
+/// What runs in a VM's unit, under an account of VMMs', but isn't the program that
+/// root put there, is no VM that was adopted; and the VM was to be stopped anyway.
+fn another_program(lab: &Lab, uid: &str) -> Result<()> {
+    /// One of the range, whose slot no VM has.
+    const ACCOUNT: u32 = 1_900_000_900;
+    let unit = format!("banger-vm-{uid}");
+    lab.root("systemctl stop bangerd.socket bangerd")?;
+    lab.root(&format!(
+        "install -o {ACCOUNT} -m 755 /bin/sleep /srv/firecracker && systemd-run -q --unit={unit} \
+         --slice=banger.slice setpriv --reuid {ACCOUNT} --regid {ACCOUNT} --clear-groups \
+         /srv/firecracker 600"
+    ))?;
+    lab.root("systemctl start bangerd.socket bangerd")?;
+    lab.until(
+        "it isn't adopted",
+        "su owner -c 'banger doctor --inventory' | grep -q 'adopted 1/2 running VMs'",
+        SOON,
+    )?;
+    let told = lab.root("journalctl -u bangerd -o cat -g 'not adopted' | tail -n 1")?;
+    ensure!(told.contains("another program"), "not told why: {told}");
+    lab.until(
+        "it has ended",
+        &format!("! systemctl is-active --quiet {unit}"),
+        SOON,
+    )?;
+    lab.root("rm /srv/firecracker").map(drop)
 }
