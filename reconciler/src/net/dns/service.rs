@@ -5,7 +5,7 @@
 //!   v                                              |
 //! serve, follow the VMs, keep systemd-resolved told <
 //!   v
-//! stop: systemd-resolved is told otherwise
+//! stop: systemd-resolved is told otherwise (failed: tried again, for a while)
 //! ```
 //!
 //! Nothing here is fatal: without names, VMs run on.
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use banger_protocol::{Install, Request, Ula};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,6 +38,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const RESYNC: Duration = Duration::from_secs(60);
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Between two tries at the end: a helper that died is started again at once.
+const FAREWELL_RETRY: Duration = Duration::from_millis(250);
 /// systemd-resolved's own socket: its files stay when it stops, and this refuses then.
 const RESOLVED: &str = "/run/systemd/resolve/io.systemd.Resolve";
 
@@ -47,6 +49,7 @@ pub struct Service {
     zone: Zone,
     upstreams: Vec<IpAddr>,
     helper: HelperClient,
+    resolved: PathBuf,
     published: watch::Receiver<Arc<Published>>,
 }
 
@@ -66,8 +69,16 @@ impl Service {
             zone: Zone::new(install.subnet, ula),
             upstreams: dns.upstreams.clone(),
             helper: HelperClient::new(helper_socket),
+            resolved: RESOLVED.into(),
             published,
         }
+    }
+
+    /// Takes what listens there for systemd-resolved.
+    #[cfg(test)]
+    pub(super) fn with_resolved(mut self, socket: PathBuf) -> Self {
+        self.resolved = socket;
+        self
     }
 
     /// Runs until `stop`.
@@ -142,7 +153,7 @@ impl Service {
 
     /// Has systemd-resolved ask here for names of VMs.
     async fn tell(&self) -> Result<(), String> {
-        if UnixStream::connect(RESOLVED).is_err() {
+        if !self.resolved_runs() {
             return Err("it doesn't run; docs/dns.md says what else can be done".to_owned());
         }
         match self
@@ -155,20 +166,35 @@ impl Service {
         }
     }
 
-    /// Nobody will answer from now on: nobody is to be asked.
+    /// Nobody will answer from now on: nobody is to be asked. This is the last
+    /// chance to say so, so that one failure isn't the end of it.
     async fn leave(&self) {
-        if UnixStream::connect(RESOLVED).is_err() {
+        if !self.resolved_runs() {
             return;
         }
-        let told = self.helper.ensure(Request::RemoveResolver {}, Vec::new());
-        match timeout(FAREWELL, told).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                let error = error.chain();
-                tracing::warn!(%error, "systemd-resolved still asks for names of VMs here");
+        let mut why = "banger's helper doesn't answer".to_owned();
+        let telling = async {
+            loop {
+                let told = self.helper.ensure(Request::RemoveResolver {}, Vec::new());
+                match told.await {
+                    Ok(_) => return true,
+                    Err(error) => {
+                        why = error.chain();
+                        if !error.may_pass() {
+                            return false;
+                        }
+                    }
+                }
+                sleep(FAREWELL_RETRY).await;
             }
-            Err(_) => tracing::warn!("systemd-resolved still asks for names of VMs here"),
+        };
+        if !timeout(FAREWELL, telling).await.unwrap_or(false) {
+            tracing::warn!("systemd-resolved still asks for names of VMs here: {why}");
         }
+    }
+
+    fn resolved_runs(&self) -> bool {
+        UnixStream::connect(&self.resolved).is_ok()
     }
 }
 

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod faults;
 mod floods;
 mod forwarding;
 mod fuzz;
+mod helper;
 mod live;
 mod loops;
 mod service;
