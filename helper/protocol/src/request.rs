@@ -169,6 +169,29 @@ impl From<NetworkPolicy> for Request {
 }
 
 impl Request {
+    /// The name of every operation, in the order of the variants: for whoever
+    /// claims to have tried them all.
+    pub const OPERATIONS: [&str; 18] = [
+        "hello",
+        "inventory",
+        "ensure-bridge",
+        "ensure-pool",
+        "ensure-tap",
+        "remove-tap",
+        "ensure-loop",
+        "remove-loop",
+        "ensure-dm",
+        "remove-dm",
+        "ensure-nat",
+        "ensure-dns",
+        "ensure-resolver",
+        "remove-resolver",
+        "start-vmm",
+        "kill-vmm",
+        "wait-vmm",
+        "remove-vmm",
+    ];
+
     /// The operation's name on the wire.
     pub const fn op(&self) -> &'static str {
         match self {

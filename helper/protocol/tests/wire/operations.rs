@@ -69,6 +69,12 @@ pub(crate) fn all() -> impl Iterator<Item = Request> {
 }
 
 #[test]
+fn every_operation_is_listed() {
+    let listed: Vec<&str> = all().map(|request| request.op()).collect();
+    assert_eq!(listed, Request::OPERATIONS);
+}
+
+#[test]
 fn the_operations_are_exactly_these() {
     let lines: Vec<String> = all()
         .map(|r| {
