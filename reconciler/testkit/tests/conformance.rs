@@ -46,7 +46,7 @@ fn no_case_is_listed_twice_and_every_part_is_torn_down() {
     let all: BTreeSet<Case> = Case::ALL.into();
     assert_eq!(all.len(), Case::ALL.len());
     // The root disk is part of the VM's.
-    for part in [Part::Disks, Part::Tap, Part::Vm] {
+    for part in [Part::Disks, Part::Tap, Part::Vm, Part::Vmm] {
         assert!(all.contains(&Case(Rule::TeardownLeavesNothing, part)));
     }
 }
@@ -58,7 +58,7 @@ async fn a_blind_host_does_not_conform() {
     for (section, parts) in [
         (Section::Taps, [Part::Tap, Part::Vm]),
         (Section::Loops, [Part::Disks, Part::Vm]),
-        (Section::Dms, [Part::Vm, Part::Vm]),
+        (Section::Dms, [Part::Vm, Part::Vmm]),
         (Section::Files, [Part::Disks, Part::Vm]),
     ] {
         let host = FakeHost::new();

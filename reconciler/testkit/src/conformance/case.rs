@@ -7,9 +7,9 @@ use banger_core::observed::{DiskFile, ObservedVm, Presence};
 use banger_core::plan::{HostStep, Step};
 use banger_core::seam::Host;
 use banger_protocol::inventory::Ipv6;
-use banger_protocol::{Cidrs, DiskRole, NetworkPolicy, Sectors};
+use banger_protocol::{Cidrs, DiskRole, NetworkPolicy, PoolSize, Sectors, WarmUps};
 
-use super::trial::{Trial, equal, refused, shows};
+use super::trial::{Trial, equal, shows};
 use super::{Bench, Need, Part};
 
 /// One thing that a host must do.
@@ -39,7 +39,7 @@ pub enum Rule {
     RecordsAreRenewed,
     /// A tap has one owner: another VM with its number is refused, and can't remove it.
     TapsHaveOneOwner,
-    /// Bridge and filter may be made again, and are seen.
+    /// Bridge, filter and tap pool may be made again, and are seen.
     NetworkMayBeRepeated,
 }
 
@@ -55,13 +55,15 @@ impl fmt::Display for Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self(Rule::StepsMayBeRepeated, Part::Disks),
         Self(Rule::StepsMayBeRepeated, Part::Tap),
         Self(Rule::StepsMayBeRepeated, Part::Vm),
+        Self(Rule::StepsMayBeRepeated, Part::Vmm),
         Self(Rule::StepsAreSeen, Part::Disks),
         Self(Rule::StepsAreSeen, Part::Tap),
         Self(Rule::StepsAreSeen, Part::Vm),
+        Self(Rule::StepsAreSeen, Part::Vmm),
         Self(Rule::RemovalOfTheAbsentSucceeds, Part::Disks),
         Self(Rule::RemovalOfTheAbsentSucceeds, Part::Tap),
         Self(Rule::RemovalOfTheAbsentSucceeds, Part::Vm),
@@ -73,15 +75,18 @@ impl Case {
         Self(Rule::TeardownLeavesNothing, Part::Disks),
         Self(Rule::TeardownLeavesNothing, Part::Tap),
         Self(Rule::TeardownLeavesNothing, Part::Vm),
+        Self(Rule::TeardownLeavesNothing, Part::Vmm),
         Self(Rule::OthersStay, Part::Disks),
         Self(Rule::OthersStay, Part::Tap),
         Self(Rule::OthersStay, Part::Vm),
+        Self(Rule::OthersStay, Part::Vmm),
         Self(Rule::TrashedDisksAreReplaced, Part::Disks),
         Self(Rule::DroppedDisksComeBack, Part::Disks),
         Self(Rule::RecordsAreRenewed, Part::Disks),
         Self(Rule::TapsHaveOneOwner, Part::Tap),
         Self(Rule::NetworkMayBeRepeated, Part::Bridge),
         Self(Rule::NetworkMayBeRepeated, Part::Filter),
+        Self(Rule::NetworkMayBeRepeated, Part::Pool),
     ];
 
     /// What a host must have for it to be tried.
@@ -189,6 +194,9 @@ impl Case {
                 // Refused or without effect: it stays.
                 let _ = trial.step(&thief, &Step::RemoveTap).await;
                 equal(&"another's claim", &trial.see(one).await, &before)?;
+            }
+            Rule::NetworkMayBeRepeated if self.1 == Part::Pool => {
+                pool_may_be_repeated(trial).await?;
             }
             Rule::NetworkMayBeRepeated => network_may_be_repeated(trial, one).await?,
         }
@@ -365,8 +373,7 @@ async fn network_may_be_repeated<H: Host>(
     }
     for step in steps {
         for _ in 0..2 {
-            let done = trial.host.host_step(&step).await;
-            done.map_err(|error| refused(&format!("{step:?}"), &error))?;
+            trial.must_host(&step).await?;
         }
     }
     let observed = trial.host.observe(&trial.bench.vms).await;
@@ -379,4 +386,35 @@ async fn network_may_be_repeated<H: Host>(
         equal(&"the filter", &observed.nat, &Presence::Present(policy))?;
     }
     Ok(())
+}
+
+/// It is filled and emptied, and then as large as it was before.
+async fn pool_may_be_repeated<H: Host>(trial: &Trial<'_, H>) -> Result<(), String> {
+    let see = async || trial.host.observe(&trial.bench.vms).await.pool;
+    let before = see().await.present().and_then(|pool| pool.size);
+    let some = PoolSize::try_from(3).map_err(|error| error.to_string())?;
+    for size in [some, PoolSize::EMPTY] {
+        for _ in 0..2 {
+            fill(trial, size).await?;
+            let pool = see().await;
+            let kept = u32::from(size.get())..=u32::from(size.most_kept());
+            let stands = pool.present().is_some_and(|pool| {
+                pool.size == Some(size) && kept.contains(&pool.warm) && pool.unfinished == 0
+            });
+            if !stands {
+                return Err(format!("a pool of {} taps is {pool:?}", size.get()));
+            }
+        }
+    }
+    match before {
+        Some(size) => fill(trial, size).await,
+        None => Ok(()),
+    }
+}
+
+async fn fill<H: Host>(trial: &Trial<'_, H>, size: PoolSize) -> Result<(), String> {
+    let parallel = WarmUps::ONE;
+    trial
+        .must_host(&HostStep::EnsurePool { size, parallel })
+        .await
 }

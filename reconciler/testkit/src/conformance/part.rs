@@ -21,6 +21,8 @@ pub enum Need {
     DeviceMapper,
     /// A service manager, whose units VMMs are.
     ServiceManager,
+    /// Firecracker, its jailer, `/dev/kvm`, and an image that has a kernel.
+    Firecracker,
 }
 
 /// A part of what a host makes. Each of a VM's takes in what it stands on.
@@ -35,10 +37,14 @@ pub enum Part {
     /// All of a VM but its VMM, which nobody starts here: that it is gone is
     /// part of it.
     Vm,
+    /// All of a VM, and its VMM, in which no guest boots.
+    Vmm,
     /// The bridge.
     Bridge,
     /// What guests may reach.
     Filter,
+    /// The tap pool.
+    Pool,
 }
 
 impl Part {
@@ -47,7 +53,7 @@ impl Part {
         match self {
             Self::Disks => &[Need::Loops, Need::Ext4],
             Self::Root => &[Need::Loops, Need::Ext4, Need::DeviceMapper],
-            Self::Tap | Self::Bridge => &[Need::Taps],
+            Self::Tap | Self::Bridge | Self::Pool => &[Need::Taps],
             Self::Filter => &[Need::Taps, Need::Nftables],
             Self::Vm => &[
                 Need::Loops,
@@ -55,6 +61,14 @@ impl Part {
                 Need::DeviceMapper,
                 Need::Taps,
                 Need::ServiceManager,
+            ],
+            Self::Vmm => &[
+                Need::Loops,
+                Need::Ext4,
+                Need::DeviceMapper,
+                Need::Taps,
+                Need::ServiceManager,
+                Need::Firecracker,
             ],
         }
     }
@@ -66,8 +80,10 @@ impl Part {
             Self::Root => "root disk",
             Self::Tap => "tap",
             Self::Vm => "VM",
+            Self::Vmm => "VM and VMM",
             Self::Bridge => "bridge",
             Self::Filter => "filter",
+            Self::Pool => "tap pool",
         }
     }
 
@@ -90,7 +106,11 @@ impl Part {
             Self::Root => root(),
             Self::Tap => vec![Step::EnsureTap],
             Self::Vm => [root(), vec![Step::EnsureTap]].concat(),
-            Self::Bridge | Self::Filter => Vec::new(),
+            Self::Vmm => {
+                let image = bench.image.clone();
+                [Self::Vm.made(bench), vec![Step::StartVmm { image }]].concat()
+            }
+            Self::Bridge | Self::Filter | Self::Pool => Vec::new(),
         }
     }
 
@@ -104,17 +124,17 @@ impl Part {
             Self::Disks => detach().to_vec(),
             Self::Root => root(),
             Self::Tap => vec![Step::RemoveTap],
-            Self::Vm => {
+            Self::Vm | Self::Vmm => {
                 let vmm = vec![Step::KillVmm, Step::RemoveVmm, Step::RemoveTap];
                 [vmm, root()].concat()
             }
-            Self::Bridge | Self::Filter => Vec::new(),
+            Self::Bridge | Self::Filter | Self::Pool => Vec::new(),
         }
     }
 
     /// Whether there are disks in it.
     pub(super) const fn has_disks(self) -> bool {
-        matches!(self, Self::Disks | Self::Root | Self::Vm)
+        matches!(self, Self::Disks | Self::Root | Self::Vm | Self::Vmm)
     }
 
     /// Whether a VM is seen to have nothing of it.
@@ -130,8 +150,8 @@ impl Part {
             Self::Disks => disks(),
             Self::Root => disks() && here.root.is_absent() && here.origin.is_absent(),
             Self::Tap => here.tap.is_absent(),
-            Self::Vm => *here == ObservedVm::absent(),
-            Self::Bridge | Self::Filter => true,
+            Self::Vm | Self::Vmm => *here == ObservedVm::absent(),
+            Self::Bridge | Self::Filter | Self::Pool => true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use banger_core::intent::VmIntent;
 use banger_core::observed::{ObservedVm, Presence};
-use banger_core::plan::Step;
+use banger_core::plan::{HostStep, Step};
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::Trashed;
 use banger_protocol::DiskRole;
@@ -60,6 +60,11 @@ impl<H: Host> Trial<'_, H> {
         done.map_err(|error| refused(&step.describe(), &error))
     }
 
+    pub(super) async fn must_host(&self, step: &HostStep) -> Result<(), String> {
+        let done = self.host.host_step(step).await;
+        done.map_err(|error| refused(&format!("{step:?}"), &error))
+    }
+
     pub(super) async fn must_not(&self, vm: &VmIntent, step: &Step) -> Result<(), String> {
         match self.step(vm, step).await {
             Ok(()) => Err(format!("{} should be refused", step.describe())),
@@ -104,11 +109,12 @@ pub(super) fn shows(here: &ObservedVm, step: &Step) -> bool {
         },
         Step::EnsureRoot { size } => here.root.present().is_some_and(|root| root.size == *size),
         Step::EnsureTap => here.tap.present().is_some(),
+        Step::StartVmm { .. } => here.vmm.present().is_some() && here.jail.present().is_some(),
         _ => false,
     }
 }
 
-pub(super) fn refused(what: &str, error: &StepError) -> String {
+fn refused(what: &str, error: &StepError) -> String {
     format!("{what} failed: {error}")
 }
 
