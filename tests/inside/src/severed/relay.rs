@@ -13,7 +13,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{Cut, Line};
+use super::{Cut, Line, Passage};
 
 /// Descriptors of one request, at most.
 const DESCRIPTORS: usize = 8;
@@ -42,9 +42,12 @@ fn carry(mut client: UnixStream, helper: &PathBuf, line: &Line) -> io::Result<()
     let mut helper = UnixStream::connect(helper)?;
     loop {
         let (request, descriptors) = request(&mut client)?;
-        let cut = match operation(&request).as_str() {
-            "hello" => None,
-            op => line.pass(op.to_owned()),
+        let Passage { number, cut } = match field(&request, "op") {
+            op if op == "hello" => Passage {
+                number: None,
+                cut: None,
+            },
+            op => line.pass(op),
         };
         if cut == Some(Cut::Before) {
             return Ok(());
@@ -54,6 +57,7 @@ fn carry(mut client: UnixStream, helper: &PathBuf, line: &Line) -> io::Result<()
         if cut == Some(Cut::After) {
             return Ok(());
         }
+        line.answered(number, field(&answer, "result"));
         client.write_all(&answer)?;
     }
 }
@@ -96,10 +100,11 @@ fn rest(from: &mut UnixStream, message: &mut Vec<u8>) -> io::Result<()> {
     from.read_exact(&mut message[frame::HEADER..])
 }
 
-fn operation(request: &[u8]) -> String {
-    let body = request.get(frame::HEADER..).unwrap_or_default();
+/// The word that says what a message is.
+fn field(message: &[u8], name: &str) -> String {
+    let body = message.get(frame::HEADER..).unwrap_or_default();
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    json["op"].as_str().unwrap_or_default().to_owned()
+    json[name].as_str().unwrap_or_default().to_owned()
 }
 
 fn send(to: &mut UnixStream, request: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {

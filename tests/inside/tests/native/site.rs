@@ -18,7 +18,7 @@ use banger_core::plan::HostStep;
 use banger_core::seam::Host as _;
 use banger_helper::op::loopdev;
 use banger_helper::{Host, server};
-use banger_inside::severed::{Again, Cut, Line, relay};
+use banger_inside::severed::{Again, Cut, Heard, Line, relay};
 use banger_protocol::{Install, Sectors, Slot, VmUid};
 use banger_testkit::conformance::{Bench, Case, Need, Part};
 use banger_testkit::generate;
@@ -50,13 +50,15 @@ pub(crate) fn severed(name: &'static str, case: Case) {
     let whole = try_it(name, case, Some(line.clone()));
     whole.unwrap_or_else(|differs| panic!("{case}: {differs}"));
     let requests = line.heard();
-    assert!(requests.iter().any(|op| op != READS), "{requests:?}");
-    for (number, op) in requests.iter().enumerate() {
+    assert!(requests.iter().any(|it| it.op != READS), "{requests:?}");
+    for (number, Heard { op, .. }) in requests.iter().enumerate() {
         for cut in [Cut::Before, Cut::After] {
             let line = Line::cut_at(number, cut);
             let held = try_it(name, case, Some(line.clone()));
             held.unwrap_or_else(|differs| panic!("{case}, cut {cut:?} {op} ({number}): {differs}"));
-            assert_eq!(line.heard().get(number), Some(op), "{requests:?}");
+            let heard = line.heard();
+            let there = heard.get(number).map(|it| &it.op);
+            assert_eq!(there, Some(op), "{requests:?}");
         }
     }
     println!(
