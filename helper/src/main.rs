@@ -115,6 +115,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(path) => bind(path, host.install.owner_uid)?,
         None => from_systemd()?,
     };
+    let address = listener.local_addr().context("the socket")?;
     listener.set_nonblocking(true).context("the socket")?;
     let listener = UnixListener::from_std(listener).context("the socket")?;
     let mut stop = signal(SignalKind::terminate()).context("SIGTERM")?;
@@ -132,7 +133,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     };
+    let watchdog = sd_notify::watchdog_enabled().zip(address.as_pathname());
+    let watchdog = watchdog.map(|(limit, socket)| {
+        let tell = || drop(sd_notify::notify(&[NotifyState::Watchdog]));
+        tokio::spawn(server::feed(socket.to_owned(), limit, tell))
+    });
     server::serve(Arc::new(host), listener, ordered).await;
+    if let Some(watchdog) = watchdog {
+        watchdog.abort();
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod connection;
 mod dispatch;
+mod heartbeat;
 mod lanes;
 mod seats;
 mod wire;
@@ -15,6 +16,8 @@ use tracing::{info, warn};
 use self::lanes::Lanes;
 use self::seats::Seats;
 use crate::Host;
+
+pub use heartbeat::feed;
 
 /// Connections at once; the next one waits in the backlog until another makes
 /// room. With three descriptors each they stay below the unit's `LimitNOFILE=`.

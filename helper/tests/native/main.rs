@@ -19,3 +19,4 @@ mod process;
 mod reach;
 mod taps;
 mod traces;
+mod watchdog;

@@ -47,8 +47,8 @@ pub(super) fn daemon(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// It stands still: the watchdog ends it, though it doesn't take the signal
-/// that asks it to, and the next one takes the VMs over.
+/// Both services stand still: their watchdogs end them, though they don't take the
+/// signal that asks them to, and the next daemon takes the VMs over.
 pub(super) fn hung(lab: &mut Lab) -> Result<()> {
     // WatchdogSec= and then TimeoutStopSec=, and a little.
     const REPLACED: Duration = Duration::from_secs(150);
@@ -57,7 +57,9 @@ pub(super) fn hung(lab: &mut Lab) -> Result<()> {
     let pids = (lab.pid("web")?, lab.pid("worker")?);
     let hung = lab.root("systemctl show -P MainPID bangerd")?;
     let hung = hung.trim();
-    lab.root(&format!("kill -STOP {hung}"))?;
+    let helper = lab.root("systemctl show -P MainPID banger-helper")?;
+    let helper = helper.trim();
+    lab.root(&format!("kill -STOP {hung} {helper}"))?;
     lab.until(
         "a new bangerd",
         &format!(
@@ -65,8 +67,17 @@ pub(super) fn hung(lab: &mut Lab) -> Result<()> {
         ),
         REPLACED,
     )?;
+    lab.until(
+        "the helper is gone",
+        &format!("! kill -0 {helper} 2>/dev/null"),
+        REPLACED,
+    )?;
     lab.root(&format!("! kill -0 {hung} 2>/dev/null"))?;
-    lab.root("journalctl -u bangerd -o cat | grep -i 'watchdog timeout'")?;
+    for unit in ["bangerd", "banger-helper"] {
+        lab.root(&format!(
+            "journalctl -u {unit} -o cat | grep -i 'watchdog timeout'"
+        ))?;
+    }
     lab.ready("web")?;
     lab.ready("worker")?;
     ensure!(

@@ -321,10 +321,16 @@ const HOST: &[(&str, &str)] = &[
     ),
     (
         // Fed once more since its start.
-        "the watchdog is fed",
+        "the daemon's watchdog is fed",
         "[ \"$(systemctl show -P WatchdogUSec bangerd)\" = 30s ] && \
          [ $(systemctl show -P WatchdogTimestampMonotonic bangerd) -gt \
            $(systemctl show -P ActiveEnterTimestampMonotonic bangerd) ]",
+    ),
+    (
+        "the helper's is, too",
+        "[ \"$(systemctl show -P WatchdogUSec banger-helper)\" = 1min ] && \
+         [ $(systemctl show -P WatchdogTimestampMonotonic banger-helper) -gt \
+           $(systemctl show -P ActiveEnterTimestampMonotonic banger-helper) ]",
     ),
 ];
 
