@@ -121,7 +121,7 @@ pub const ALL: &[Scenario] = &[
         run: crashes::daemon,
     },
     Scenario {
-        name: "a_daemon_that_hangs_is_replaced",
+        name: "a_service_that_hangs_is_replaced",
         run: crashes::hung,
     },
     Scenario {
