@@ -3,7 +3,7 @@
 //!
 //! Lock order: a VM's lock, then a leaf (`bridge`, `nat`, those of `pool`). The VM's lock makes
 //! concurrent repeats of one VM's operations take turns; nothing else waits
-//! for it. `wait-vmm` takes no lock, `inventory` that of `readings`
+//! for it. `inventory` takes that of `readings`
 //! and, as `nat` does, that of `references`.
 
 use std::collections::HashMap;

@@ -79,7 +79,6 @@ fn well_formed(request: &Request) {
         Request::EnsureDm { uid, .. }
         | Request::RemoveDm { uid }
         | Request::KillVmm { uid }
-        | Request::WaitVmm { uid, .. }
         | Request::RemoveVmm { uid } => identity(*uid),
         Request::EnsureNat { guests, egress, .. } => {
             guests.iter().copied().for_each(host_numbers);

@@ -137,13 +137,6 @@ pub enum Request {
         /// The VM.
         uid: VmUid,
     },
-    /// Waits until the VMM has exited.
-    WaitVmm {
-        /// The VM.
-        uid: VmUid,
-        /// How long, in milliseconds; capped by the helper at 60,000.
-        timeout_ms: u32,
-    },
     /// Removes jail, sockets and the failed unit of a VMM that isn't running.
     RemoveVmm {
         /// The VM.
@@ -171,7 +164,7 @@ impl From<NetworkPolicy> for Request {
 impl Request {
     /// The name of every operation, in the order of the variants: for whoever
     /// claims to have tried them all.
-    pub const OPERATIONS: [&str; 18] = [
+    pub const OPERATIONS: [&str; 17] = [
         "hello",
         "inventory",
         "ensure-bridge",
@@ -188,7 +181,6 @@ impl Request {
         "remove-resolver",
         "start-vmm",
         "kill-vmm",
-        "wait-vmm",
         "remove-vmm",
     ];
 
@@ -211,7 +203,6 @@ impl Request {
             Self::RemoveResolver {} => "remove-resolver",
             Self::StartVmm { .. } => "start-vmm",
             Self::KillVmm { .. } => "kill-vmm",
-            Self::WaitVmm { .. } => "wait-vmm",
             Self::RemoveVmm { .. } => "remove-vmm",
         }
     }
@@ -227,7 +218,6 @@ impl Request {
             | Self::RemoveDm { uid }
             | Self::StartVmm { uid, .. }
             | Self::KillVmm { uid }
-            | Self::WaitVmm { uid, .. }
             | Self::RemoveVmm { uid } => Some(*uid),
             Self::Hello { .. }
             | Self::Inventory {}

@@ -24,7 +24,8 @@ pub const OBSTACLES: u16 = 4;
 /// tables of iptables-legacy.
 pub const HOST_OUTPUT: u16 = 5;
 
-/// The first minor that tells whose file a VMM's program is.
+/// The first minor that tells whose file a VMM's program is. Since then nobody can
+/// wait for a VMM's end by the helper any more, which no daemon has ever done.
 pub const EXECUTABLE: u16 = 6;
 
 /// `major.minor`.

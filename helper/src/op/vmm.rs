@@ -17,8 +17,6 @@ mod start;
 mod tree;
 mod unit;
 
-use std::time::Duration;
-
 use banger_protocol::{Handle, VmUid};
 
 use crate::failure::blocking;
@@ -34,8 +32,6 @@ pub use start::{Files, Machine, start};
 pub const SLICE: &str = "banger.slice";
 /// Units of VMMs, as a shell pattern.
 pub const PATTERN: &str = "banger-vm-*.service";
-/// The longest wait that one request may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Kills the unit's processes; answers once systemd has seen them gone.
 pub async fn kill(host: &Host, uid: VmUid) -> Done {
@@ -51,25 +47,6 @@ pub async fn kill(host: &Host, uid: VmUid) -> Done {
         ));
     }
     Ok(Outcome::new(killed, Handle::None))
-}
-
-/// Waits for the VMM's end on a pidfd. `Unchanged`: it wasn't running.
-pub async fn wait(host: &Host, uid: VmUid, timeout: Duration) -> Done {
-    let Some(process) = process::of(host, uid)? else {
-        return Ok(Outcome::Unchanged(Handle::None));
-    };
-    let timeout = timeout.min(LONGEST_WAIT);
-    match tokio::time::timeout(timeout, process::ended(process)).await {
-        Ok(ended) => {
-            ended?;
-            Ok(Outcome::Changed(Handle::None))
-        }
-        Err(_) => Err(Failure::os(
-            "pidfd",
-            format!("{uid} still runs after {timeout:?}"),
-            std::io::Error::from_raw_os_error(nix::libc::ETIMEDOUT),
-        )),
-    }
 }
 
 /// Removes what a VMM that isn't running left: the failed unit, its jail and

@@ -121,8 +121,7 @@ impl Client {
         }
     }
 
-    /// Runs the operation once it has its turn. What isn't begun yet, and what only
-    /// waits, ends with its peer.
+    /// Runs the operation once it has its turn. What isn't begun yet ends with its peer.
     async fn operate(
         &mut self,
         stream: &UnixStream,
@@ -132,34 +131,22 @@ impl Client {
         let (op, vm) = (request.op(), request.vm());
         debug!(op, ?request, "request");
         let host = Arc::clone(&self.host);
-        let response = if matches!(request, Request::WaitVmm { .. }) {
-            // It changes nothing: it may end at any time.
-            let wait = supervised(op, async move { answer(&host, request, descriptors).await });
-            tokio::select! {
-                biased;
-                response = wait => response,
-                () = self.seat.asked() => needed(op),
-                () = wire::gone(stream) => needed(op),
-            }
-        } else {
-            let turn = tokio::select! {
-                biased;
-                turn = self.lanes.turn(&host, &request) => turn,
-                () = self.seat.asked() => return needed(op),
-                () = wire::gone(stream) => return needed(op),
-            };
-            if !self.seat.busy() {
-                return needed(op);
-            }
-            let response = supervised(op, async move {
-                let response = answer(&host, request, descriptors).await;
-                drop(turn);
-                response
-            });
-            let response = response.await;
-            self.seat.idle();
-            response
+        let turn = tokio::select! {
+            biased;
+            turn = self.lanes.turn(&host, &request) => turn,
+            () = self.seat.asked() => return needed(op),
+            () = wire::gone(stream) => return needed(op),
         };
+        if !self.seat.busy() {
+            return needed(op);
+        }
+        let response = supervised(op, async move {
+            let response = answer(&host, request, descriptors).await;
+            drop(turn);
+            response
+        });
+        let response = response.await;
+        self.seat.idle();
         tell(op, vm, &response);
         response
     }
@@ -228,7 +215,7 @@ async fn supervised(
     }
 }
 
-/// The answer to a request that wasn't begun, or to a wait that wasn't finished.
+/// The answer to a request that wasn't begun.
 fn needed(op: &str) -> Response {
     Response::Error {
         error: OpError {

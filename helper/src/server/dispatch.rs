@@ -1,11 +1,9 @@
 //! From a request to its operation. The match is the whole list of what the
 //! owner can make root do. The request has its turn already (`lanes.rs`).
 
-use std::os::fd::OwnedFd;
-use std::time::Duration;
-
 use banger_protocol::version::CURRENT;
 use banger_protocol::{NetworkPolicy, Request, Response};
+use std::os::fd::OwnedFd;
 
 use crate::op::{bridge, dm, dns, inventory, loopdev, nat, pool, resolver, tap, vmm};
 use crate::{Done, Failure, Host};
@@ -95,9 +93,6 @@ async fn run(host: &Host, request: Request, descriptors: Vec<OwnedFd>) -> Done {
             vmm::start(host, uid, machine, files).await
         }
         Request::KillVmm { uid } => vmm::kill(host, uid).await,
-        Request::WaitVmm { uid, timeout_ms } => {
-            vmm::wait(host, uid, Duration::from_millis(timeout_ms.into())).await
-        }
         Request::RemoveVmm { uid } => vmm::remove(host, uid).await,
     }
 }

@@ -2,9 +2,9 @@
 //! for a place among operations of its kind, so that one that can't begin yet
 //! holds up none that could, and those of one kind none of another.
 //!
-//! `inventory` and `wait-vmm` wait here for nothing. The numbers keep the helper
-//! below the `TasksMax=` of its unit: an operation has at most one program or one
-//! thread of its own at a time.
+//! `inventory` waits here for nothing. The numbers keep the helper below the
+//! `TasksMax=` of its unit: an operation has at most one program or one thread of its
+//! own at a time.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Lanes {
     /// Waits for both.
     pub(super) async fn turn(&self, host: &Host, request: &Request) -> Turn {
         let (lane, vm) = match request {
-            Request::Hello { .. } | Request::Inventory {} | Request::WaitVmm { .. } => (None, None),
+            Request::Hello { .. } | Request::Inventory {} => (None, None),
             Request::EnsureNat { .. } => (Some(&self.nat), None),
             Request::EnsureBridge { .. }
             | Request::EnsurePool { .. }

@@ -25,6 +25,8 @@ pub(crate) const OWNER: u32 = 41_000;
 pub(crate) struct Bench {
     pub(crate) install: Install,
     pub(crate) socket: PathBuf,
+    /// What the helper works on, for who knows what is there.
+    pub(crate) host: Arc<Host>,
     dir: TempDir,
     uids: Vec<VmUid>,
 }
@@ -64,7 +66,7 @@ pub(crate) fn native(name: &'static str, needs: &[&str], test: fn(&mut Bench)) {
         // Credentials are what is tested, not the socket's mode.
         fs::set_permissions(&bench.socket, PermissionsExt::from_mode(0o777)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let (install, cgroups) = (bench.install.clone(), bench.cgroups());
+        let host = Arc::clone(&bench.host);
         let server = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -73,9 +75,7 @@ pub(crate) fn native(name: &'static str, needs: &[&str], test: fn(&mut Bench)) {
             runtime.block_on(async move {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let stop = async { drop(stopped.await) };
-                let mut host = Host::new(install);
-                host.cgroups = cgroups;
-                server::serve(Arc::new(host), listener, stop).await;
+                server::serve(host, listener, stop).await;
             });
         });
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&mut bench)));
@@ -104,22 +104,26 @@ impl Bench {
         fs::create_dir(&state).unwrap();
         fs::create_dir(dir.path().join("cgroups")).unwrap();
         fs::write(dir.path().join("cgroups/cgroup.controllers"), "").unwrap();
+        let install = Install {
+            owner: "owner".into(),
+            owner_uid: OWNER,
+            owner_gid: OWNER,
+            state_dir: state,
+            jail_dir: dir.path().join("jail"),
+            bridge: "br-test".into(),
+            subnet: "10.213.0.0/24".parse().unwrap(),
+            subnet6: None,
+            uid_base: 50_000,
+            slots: 100,
+            firecracker: "/usr/lib/banger/firecracker".into(),
+            jailer: "/usr/lib/banger/jailer".into(),
+            agent: "/usr/lib/banger/agent".into(),
+        };
+        let mut host = Host::new(install.clone());
+        host.cgroups = dir.path().join("cgroups");
         Self {
-            install: Install {
-                owner: "owner".into(),
-                owner_uid: OWNER,
-                owner_gid: OWNER,
-                state_dir: state,
-                jail_dir: dir.path().join("jail"),
-                bridge: "br-test".into(),
-                subnet: "10.213.0.0/24".parse().unwrap(),
-                subnet6: None,
-                uid_base: 50_000,
-                slots: 100,
-                firecracker: "/usr/lib/banger/firecracker".into(),
-                jailer: "/usr/lib/banger/jailer".into(),
-                agent: "/usr/lib/banger/agent".into(),
-            },
+            install,
+            host: Arc::new(host),
             socket: dir.path().join("helper.sock"),
             dir,
             uids: Vec::new(),

@@ -1,17 +1,14 @@
-//! Many at once: whoever is silent, slow or waits keeps nobody out.
+//! Many at once: whoever is silent, slow or queues keeps nobody out.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banger_helper::op::vmm::SLICE;
 use banger_protocol::frame::{self, HEADER, MAX_REQUEST, MAX_RESPONSE};
 use banger_protocol::version::CURRENT;
-use banger_protocol::{Request, Response, Retry, VmUid};
+use banger_protocol::{Request, Response, Retry};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -65,38 +62,6 @@ fn answer(stream: &mut UnixStream) -> Response {
     frame::decode(&body).unwrap()
 }
 
-/// A program of Firecracker's name, in the control group of this VM's unit.
-struct Vmm(Child);
-
-impl Vmm {
-    fn new(bench: &Bench, uid: VmUid) -> Self {
-        // A VMM is known by its uid, which isn't root's.
-        let child = Command::new("/bin/sleep")
-            .arg("600")
-            .uid(65_534)
-            .spawn()
-            .unwrap();
-        let group = bench.cgroups().join(SLICE).join(uid.unit());
-        fs::create_dir_all(&group).unwrap();
-        fs::write(group.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Vmm {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait(uid: VmUid) -> Request {
-    Request::WaitVmm {
-        uid,
-        timeout_ms: 60_000,
-    }
-}
-
 #[test]
 fn thousands_who_say_nothing_keep_nobody_out() {
     let name = "thousands_who_say_nothing_keep_nobody_out";
@@ -119,35 +84,6 @@ fn thousands_who_say_nothing_keep_nobody_out() {
 }
 
 #[test]
-fn who_waits_makes_room_and_is_told() {
-    let name = "who_waits_makes_room_and_is_told";
-    crowded(name, &[], |bench| {
-        let uid = bench.uid();
-        let vmm = Vmm::new(bench, uid);
-        let mut waiting: Vec<_> = (0..CROWD).map(|_| asks(bench, &wait(uid))).collect();
-        let took = honest(bench);
-        eprintln!("behind {CROWD} waits: {took:?}");
-        assert!(took < HONEST, "{took:?}");
-        // The first one made room; the last one waits to the end.
-        let first = &mut waiting[0];
-        assert!(matches!(answer(first), Response::Hello { .. }));
-        let Response::Error { error } = answer(first) else {
-            panic!("the wait is over");
-        };
-        assert_eq!((error.step.as_str(), error.retry), ("seat", Retry::Later));
-        assert_eq!(first.read(&mut [0]).unwrap(), 0, "it is closed");
-        // Who goes away waits no longer, and its seat is free: nobody is sent away.
-        drop(waiting.drain(1..CROWD - 1));
-        let took = honest(bench);
-        assert!(took < HONEST, "{took:?}");
-        drop(vmm);
-        let last = waiting.last_mut().unwrap();
-        assert!(matches!(answer(last), Response::Hello { .. }));
-        assert!(matches!(answer(last), Response::Changed { .. }));
-    });
-}
-
-#[test]
 fn a_queue_for_the_tables_keeps_nobody_out() {
     let name = "a_queue_for_the_tables_keeps_nobody_out";
     crowded(name, &["/usr/sbin/nft"], |bench| {
@@ -158,6 +94,36 @@ fn a_queue_for_the_tables_keeps_nobody_out() {
             queue.len()
         );
         assert!(took < HONEST, "{took:?}");
+    });
+}
+
+#[test]
+fn who_queues_makes_room_and_is_told() {
+    let name = "who_queues_makes_room_and_is_told";
+    crowded(name, &[], |bench| {
+        let host = Arc::clone(&bench.host);
+        // Some are under way and wait for this; the others wait for their turn.
+        let held = host.bridge.blocking_lock();
+        let ensure = Request::EnsureBridge { ipv6: false };
+        let mut queue: Vec<_> = (0..CROWD).map(|_| asks(bench, &ensure)).collect();
+        let took = honest(bench);
+        eprintln!("behind {CROWD} in a queue: {took:?}");
+        assert!(took < HONEST, "{took:?}");
+        drop(held);
+        let (mut done, mut told) = (0, 0);
+        for stream in &mut queue {
+            assert!(matches!(answer(stream), Response::Hello { .. }));
+            match answer(stream) {
+                Response::Error { error } => {
+                    assert_eq!((error.step.as_str(), error.retry), ("seat", Retry::Later));
+                    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
+                    told += 1;
+                }
+                _ => done += 1,
+            }
+        }
+        eprintln!("{done} had their turn, {told} made room");
+        assert!(done > 0 && told > 0, "{done} {told}");
     });
 }
 
@@ -192,8 +158,6 @@ fn median(bench: &Bench) -> Duration {
 fn a_request_takes_as_long_beside_others_as_alone() {
     let name = "a_request_takes_as_long_beside_others_as_alone";
     crowded(name, &[], |bench| {
-        let uid = bench.uid();
-        let _vmm = Vmm::new(bench, uid);
         let alone = median(bench);
         let beside = |what: &str, bench: &Bench| {
             let took = median(bench);
@@ -201,9 +165,6 @@ fn a_request_takes_as_long_beside_others_as_alone() {
             eprintln!("hello and inventory: {alone:?} alone, {took:?} beside {what}: {ratio:.2}");
             assert!(took < alone * 4 + Duration::from_millis(100), "{what}");
         };
-        let held: Vec<_> = (0..BESIDE).map(|_| asks(bench, &wait(uid))).collect();
-        beside("400 waits", bench);
-        drop(held);
         let slow = (0..BESIDE).map(|_| {
             let mut stream = UnixStream::connect(&bench.socket).unwrap();
             stream.write_all(&[0]).unwrap();

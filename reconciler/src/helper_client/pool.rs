@@ -121,9 +121,6 @@ impl HelperClient {
 /// that is emulated) is slow and not broken.
 fn limit(request: &Request) -> Duration {
     match request {
-        Request::WaitVmm { timeout_ms, .. } => {
-            Duration::from_millis(u64::from(*timeout_ms)) + Duration::from_secs(10)
-        }
         Request::StartVmm { .. } | Request::KillVmm { .. } | Request::RemoveVmm { .. } => {
             Duration::from_secs(90)
         }

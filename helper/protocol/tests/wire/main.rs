@@ -146,7 +146,6 @@ fn request() -> impl Strategy<Value = Request> {
             }
         ),
         uid().prop_map(|uid| Request::KillVmm { uid }),
-        (uid(), any::<u32>()).prop_map(|(uid, timeout_ms)| Request::WaitVmm { uid, timeout_ms }),
         uid().prop_map(|uid| Request::RemoveVmm { uid }),
     ]
 }

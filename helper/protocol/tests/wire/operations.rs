@@ -54,11 +54,7 @@ fn next(request: Option<&Request>) -> Option<Request> {
             work_disk: true,
         },
         Some(Request::StartVmm { .. }) => Request::KillVmm { uid },
-        Some(Request::KillVmm { .. }) => Request::WaitVmm {
-            uid,
-            timeout_ms: 1000,
-        },
-        Some(Request::WaitVmm { .. }) => Request::RemoveVmm { uid },
+        Some(Request::KillVmm { .. }) => Request::RemoveVmm { uid },
         Some(Request::RemoveVmm { .. }) => return None,
     })
 }
@@ -100,7 +96,6 @@ fn the_operations_are_exactly_these() {
     0 {"op":"remove-resolver"}
     3 {"op":"start-vmm","uid":"00000000-0000-0000-0000-000000000007","slot":1,"memoryMib":512,"vcpus":2,"workDisk":true}
     0 {"op":"kill-vmm","uid":"00000000-0000-0000-0000-000000000007"}
-    0 {"op":"wait-vmm","uid":"00000000-0000-0000-0000-000000000007","timeoutMs":1000}
     0 {"op":"remove-vmm","uid":"00000000-0000-0000-0000-000000000007"}
     "###);
 }

@@ -1,4 +1,4 @@
-//! The one process of a VMM, found in its unit's cgroup and held by pidfd.
+//! The one process of a VMM, found in its unit's cgroup.
 //!
 //! It is known by its uid, which isn't root's any more: a VMM may rename its own
 //! program, fork, and end its first thread, but it can't become root. Before that
@@ -7,15 +7,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 
 use banger_protocol::VmUid;
 use banger_protocol::inventory::{Executable, Process};
 use nix::libc;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::entrance;
 use crate::{Failure, Host};
@@ -101,36 +97,6 @@ fn real_uid(status: &str) -> Option<u32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Resolves once the process has exited (a pidfd polls readable then).
-pub(super) async fn ended(process: Process) -> Result<(), Failure> {
-    let object = format!("pid {}", process.pid);
-    let Some(fd) = open(process)? else {
-        return Ok(());
-    };
-    // SAFETY: an `OwnedFd` stays open, and the same, until the `AsyncFd` drops it.
-    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
-        .map_err(|e| Failure::os("epoll", &object, e))?;
-    fd.readable()
-        .await
-        .map(drop)
-        .map_err(|e| Failure::os("epoll", object, e))
-}
-
-/// A pidfd of exactly this process; `None` where it has ended.
-fn open(process: Process) -> Result<Option<OwnedFd>, Failure> {
-    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-    let Some(pid) = pid else {
-        return Ok(None);
-    };
-    let fd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-        Ok(fd) => fd,
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
-        Err(e) => return Err(Failure::os("pidfd_open", format!("pid {}", process.pid), e)),
-    };
-    // The pid could have been used again before the pidfd was open; not after.
-    Ok((start_time(process.pid)? == Some(process.start_time)).then_some(fd))
-}
-
 /// Field 22 of `/proc/<pid>/stat` (proc(5)); `None` for a zombie or nobody.
 fn start_time(pid: u32) -> Result<Option<u64>, Failure> {
     let path = format!("/proc/{pid}/stat");
@@ -203,12 +169,5 @@ mod tests {
         let status = "Name:\tUid:\\n0\nState:\tS\nUid:\t50003\t1\t2\t3\nGid:\t7\t7\t7\t7\n";
         assert_eq!(real_uid(status), Some(50_003));
         assert_eq!(real_uid("Name:\tx\n"), None);
-    }
-
-    #[tokio::test]
-    async fn a_recycled_pid_counts_as_ended() {
-        let pid = std::process::id();
-        let other = Process { pid, start_time: 1 };
-        assert!(ended(other).await.is_ok());
     }
 }

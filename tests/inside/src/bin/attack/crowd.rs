@@ -13,7 +13,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg,
 };
 
-use super::{Attack, HONEST, framed, honest_beside, socket};
+use super::{Attack, HONEST, framed, honest_beside, socket, uid};
 
 /// Connections at once, and how many frames are thrown at the helper.
 const CONNECTIONS: usize = 10_000;
@@ -104,20 +104,17 @@ impl Attack {
         honest_beside("slow frames and idle connections")
     }
 
-    /// Every seat is taken by somebody who waits for the end of a VMM that runs.
-    pub(super) fn waits(&self) -> Result<()> {
-        let wait = framed(&serde_json::to_vec(&Request::WaitVmm {
-            uid: self.arguments.victim,
-            timeout_ms: 60_000,
-        })?);
-        let asked = [hello()?, wait].concat();
+    /// Every seat is taken by somebody who waits for the same VM's turn.
+    pub(super) fn turns(&self) -> Result<()> {
+        let remove = framed(&serde_json::to_vec(&Request::RemoveVmm { uid: uid(1) })?);
+        let asked = [hello()?, remove].concat();
         let mut waiting = Vec::new();
         for _ in 0..SEATS {
             let mut stream = UnixStream::connect(socket())?;
             stream.write_all(&asked)?;
             waiting.push(stream);
         }
-        honest_beside("waits")
+        honest_beside("a queue for one VM's turn")
     }
 
     /// Every seat holds as many descriptors as it can, in frames that don't end.

@@ -78,7 +78,7 @@ fn main() -> Result<ExitCode> {
     let crowds: [(&str, Attempt); 4] = [
         ("ten thousand connections", Attack::connections),
         ("slow frames on every seat", Attack::slow),
-        ("waits on every seat", Attack::waits),
+        ("a queue on every seat", Attack::turns),
         ("descriptors on every seat", Attack::descriptors),
     ];
     let crowds = crowds.into_iter().filter(|_| !attack.arguments.quick);

@@ -1,8 +1,7 @@
 //! `conformance`: the cases that the simulated host is held to, tried on the
-//! real one, through the installed helper; and some of them, the DNS server and a
-//! wait once more for each of their requests to the helper, which is cut off there.
-//! The daemon must be stopped, so that nobody else acts; an image must have been
-//! imported.
+//! real one, through the installed helper; and some of them and the DNS server once
+//! more for each of their requests to the helper, which is cut off there. The daemon
+//! must be stopped, so that nobody else acts; an image must have been imported.
 //!
 //! ```text
 //! cases -> what is severed: requests, cut off one by one -> was every operation among them?
@@ -10,18 +9,16 @@
 
 mod names;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use banger::act::{RealHost, RealHostOptions};
-use banger::helper_client::HelperClient;
 use banger_core::intent::{ImageDigest, VmIntent};
 use banger_core::plan::HostStep;
 use banger_core::seam::Host as _;
 use banger_inside::severed::{Again, Line, Tally, relay};
-use banger_protocol::{Install, Request, Sectors, Slot, VmUid, install};
+use banger_protocol::{Install, Sectors, Slot, install};
 use banger_testkit::conformance::{Bench, Case, Part, Rule};
 use banger_testkit::generate;
 use clap::Parser;
@@ -146,35 +143,12 @@ async fn sever(options: &RealHostOptions, installed: &Install, bench: &Bench, re
         names::come_and_go(installed, vm, &socket, line).await
     });
     report.add_severed("names of VMs", held.await);
-    let held = tally.sever(async |line: &Line| {
-        listen(line)?;
-        wait(&socket, vm.uid, line).await
-    });
-    report.add_severed("a wait", held.await);
     let _ = std::fs::remove_file(&socket);
     let missing = match tally.missing() {
         none if none.is_empty() => Ok(()),
         some => Err(format!("not {}", some.join(", "))),
     };
     report.add("every operation was cut off", missing);
-}
-
-/// Waits for a VMM that isn't there. The daemon holds on to the process itself,
-/// and never asks for this.
-async fn wait(socket: &Path, uid: VmUid, line: &Line) -> Result<(), String> {
-    let _ = line.clone().mending_after(Duration::ZERO);
-    let helper = HelperClient::new(socket);
-    let ask = async || {
-        let timeout_ms = 0;
-        helper
-            .ensure(Request::WaitVmm { uid, timeout_ms }, Vec::new())
-            .await
-    };
-    let answer = match ask().await {
-        Err(error) if error.may_pass() => ask().await,
-        answer => answer,
-    };
-    answer.map(drop).map_err(|error| error.chain())
 }
 
 /// A VM at the end of the host's slots, where no other is.
