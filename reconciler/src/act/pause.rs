@@ -15,6 +15,8 @@ use crate::guest::{agent, config};
 
 /// How long Firecracker may take; it waits for every processor of the guest.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long the disk may take for what guests have written.
+const WRITTEN: Duration = Duration::from_secs(30);
 /// How long the agent may take to set its clock.
 const CLOCK: Duration = Duration::from_secs(5);
 
@@ -24,7 +26,9 @@ impl Shared {
         if let Some(attendant) = self.attendants.get(uid) {
             attendant.hold_pulse(true);
         }
-        self.set_vm_state(uid, VmState::Paused).await
+        self.set_vm_state(uid, VmState::Paused).await?;
+        written_down().await;
+        Ok(())
     }
 
     pub(super) async fn resume_guest(&self, uid: VmUid) -> Result<(), StepError> {
@@ -61,5 +65,16 @@ fn chain(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(error) => ApiError::chain(error),
         None => format!("Firecracker's API socket can't be reached: {error}"),
+    }
+}
+
+/// What guests wrote and the kernel keeps in memory still, goes to the disk while there
+/// is room for it: written later it could find none, and the guest would be told of an
+/// error. Their block devices are root's, but everybody may ask for all at once
+/// (sync(2)). A disk that is too slow for it is no reason to have the guest run on.
+async fn written_down() {
+    let all = tokio::task::spawn_blocking(rustix::fs::sync);
+    if tokio::time::timeout(WRITTEN, all).await.is_err() {
+        tracing::warn!("what guests wrote isn't on the disk after {WRITTEN:?}");
     }
 }
