@@ -9,7 +9,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use banger_protocol::VmUid;
 use rtnetlink::LinkUnspec;
 use tokio::sync::oneshot;
 
@@ -106,19 +105,16 @@ fn make(socket: &Blocking, tap: &Claim, bridge: u32) -> Result<u32, Failure> {
     let Claim { uid, user, name } = tap;
     let tap = Tap::make(name, *user)?;
     // By name, which nobody else can have while the descriptor is open.
-    socket.set(name, joined(*uid, name, bridge))?;
+    let message = LinkUnspec::new_with_name(name)
+        .alias(uid.to_string())
+        .controller(bridge)
+        .up()
+        .build();
+    socket.set(name, message)?;
     let gone = || Failure::later("SIOCGIFINDEX", format!("{name} vanished"));
     let index = netlink::index(name)?.ok_or_else(gone)?;
     tap.persist()?;
     Ok(index)
-}
-
-fn joined(uid: VmUid, name: &str, bridge: u32) -> netlink_packet_route::link::LinkMessage {
-    LinkUnspec::new_with_name(name)
-        .alias(uid.to_string())
-        .controller(bridge)
-        .up()
-        .build()
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
@@ -128,6 +124,8 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use banger_protocol::VmUid;
 
     use super::*;
 
