@@ -21,7 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::layout::Layout;
 use super::shared::{Attendants, Shared};
-use super::{failure, files, network, record, root_disk, serial_log, trash, trash_list, work_disk};
+use super::writeback::Writeback;
+use super::{
+    failure, files, meminfo, network, record, root_disk, serial_log, trash, trash_list, work_disk,
+};
 use crate::guest::known_hosts;
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
@@ -48,7 +51,7 @@ pub struct RealHostOptions {
     pub helper_socket: PathBuf,
     /// Sockets of the VMMs, `vms/<uid>` below it.
     pub runtime_dir: PathBuf,
-    /// What of the disk imports leave alone, for guests not to be paused for one.
+    /// With less of the disk than this guests are paused: imports leave it alone.
     pub keep_free: Quantity,
 }
 
@@ -102,6 +105,7 @@ impl RealHost {
             exits: super::exit_watch::ExitWatch::default(),
             keep_free: options.keep_free.bytes(),
             trash: trash_list::TrashCache::default(),
+            writeback: Writeback::default(),
         });
         let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
         Self {
@@ -364,17 +368,11 @@ impl Host for RealHost {
         self.shared.room().await
     }
 
-    /// `MemAvailable` of `/proc/meminfo` (proc(5)).
     fn available_memory(&self) -> Option<u64> {
-        let why = match std::fs::read_to_string("/proc/meminfo") {
-            Ok(text) => match mem_available(&text) {
-                Some(bytes) => return Some(bytes),
-                None => "it has no line `MemAvailable`".to_owned(),
-            },
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!("/proc/meminfo can't be read: {why}");
-        None
+        let bytes = meminfo::read().and_then(|now| now.bytes("MemAvailable"));
+        bytes
+            .inspect_err(|error| tracing::warn!(%error, "what memory is available is unknown"))
+            .ok()
     }
 
     async fn changed(&self) {
@@ -411,15 +409,6 @@ async fn publish_ports(shared: &Shared, vm: &VmIntent) -> Result<(), StepError> 
             "ports can't be published: the VM isn't running",
         )),
     }
-}
-
-/// Bytes, of a line such as `MemAvailable:   12345 kB`.
-pub(super) fn mem_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// The host's boot id; empty where it can't be read.

@@ -15,6 +15,7 @@ mod holdings;
 mod host;
 mod image;
 pub mod layout;
+mod meminfo;
 mod network;
 mod pause;
 pub(crate) mod record;
@@ -29,5 +30,6 @@ mod trash;
 mod trash_list;
 mod vmm;
 pub(crate) mod work_disk;
+mod writeback;
 
 pub use host::{RealHost, RealHostOptions};

@@ -27,7 +27,11 @@ impl Shared {
             attendant.hold_pulse(true);
         }
         self.set_vm_state(uid, VmState::Paused).await?;
-        written_down().await;
+        // While the ballast gives room. A disk that is too slow for it is no reason to
+        // have the guest run on.
+        if !self.writeback.all(WRITTEN).await {
+            tracing::warn!(vm = %uid, "what it wrote isn't on the disk after {WRITTEN:?}");
+        }
         Ok(())
     }
 
@@ -65,16 +69,5 @@ fn chain(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(error) => ApiError::chain(error),
         None => format!("Firecracker's API socket can't be reached: {error}"),
-    }
-}
-
-/// What guests wrote and the kernel keeps in memory still, goes to the disk while there
-/// is room for it: written later it could find none, and the guest would be told of an
-/// error. Their block devices are root's, but everybody may ask for all at once
-/// (sync(2)). A disk that is too slow for it is no reason to have the guest run on.
-async fn written_down() {
-    let all = tokio::task::spawn_blocking(rustix::fs::sync);
-    if tokio::time::timeout(WRITTEN, all).await.is_err() {
-        tracing::warn!("what guests wrote isn't on the disk after {WRITTEN:?}");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::exit_watch::ExitWatch;
 use super::layout::Layout;
 use super::trash_list::TrashCache;
+use super::writeback::Writeback;
 use crate::guest::attendant::Attendant;
 use crate::guest::own_files::OwnFiles;
 use crate::guest::owner_key::OwnerKey;
@@ -38,9 +39,10 @@ pub(super) struct Shared {
     pub(super) own_files: OwnFiles,
     pub(super) changed: Arc<Notify>,
     pub(super) exits: ExitWatch,
-    /// Bytes of the disk that imports leave alone.
+    /// Bytes of the disk that imports leave alone; with less guests are paused.
     pub(super) keep_free: u64,
     pub(super) trash: TrashCache,
+    pub(super) writeback: Writeback,
 }
 
 impl Shared {

@@ -6,8 +6,10 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 
+use banger_core::api::Quantity;
 use banger_core::intent::VmIntent;
 use banger_core::plan::Step;
+use banger_core::pressure::Room;
 use banger_core::seam::{Host as _, VmRef};
 use banger_protocol::{DiskRole, Family, Firewall, Install, Obstacle, Sectors, VmUid, Way};
 use banger_testkit::generate;
@@ -18,7 +20,7 @@ use super::layout::Layout;
 use super::root_disk::{self, cow_length};
 use super::trash::TrashEntry;
 use super::{RealHost, RealHostOptions};
-use super::{ballast, host, network, room, serial_log, trash, trash_list, work_disk};
+use super::{ballast, network, room, serial_log, trash, trash_list, work_disk};
 use crate::guest::known_hosts;
 
 const MIB: u64 = 1 << 20;
@@ -255,13 +257,6 @@ fn a_long_serial_log_loses_its_head_under_its_writer() {
     assert_eq!(text.len() as u64, cut + 7);
     assert!(text.ends_with(b"THE END"));
     assert!(!text.contains(&0));
-}
-
-#[test]
-fn memory_is_read_in_bytes() {
-    let text = "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
-    assert_eq!(host::mem_available(text), Some(2 * MIB));
-    assert_eq!(host::mem_available("MemTotal: 1 kB\n"), None);
 }
 
 #[test]
@@ -509,7 +504,7 @@ fn only_an_entry_of_the_trash_is_emptied() {
 fn the_ballast_takes_its_room_and_gives_it_back() {
     let state = state();
     std::fs::create_dir_all(state.layout.state()).unwrap();
-    let size = |mib| banger_core::api::Quantity::from_mib(mib);
+    let size = |mib| Quantity::from_mib(mib);
     let held = || room::read(&state.layout).unwrap().ballast;
     assert_eq!(held(), size(0));
     for mib in [8, 8, 16, 4] {
@@ -539,11 +534,50 @@ fn a_ballast_that_does_not_fit_is_not_tried() {
     let state = state();
     std::fs::create_dir_all(state.layout.state()).unwrap();
     let free = room::read(&state.layout).unwrap().free;
-    let too_large = banger_core::api::Quantity::from_mib(free.mib() + (64 << 10));
+    let too_large = Quantity::from_mib(free.mib() + (64 << 10));
     let error = ballast::ensure(&state.layout, too_large).unwrap_err();
     assert!(error.message.contains("ballast"), "{error}");
     assert!(error.remedy.is_some_and(|it| it.contains("free space")));
     assert!(!state.layout.ballast().exists());
+}
+
+#[test]
+fn what_is_unwritten_is_written_where_it_decides() {
+    let decides = |free, unwritten, asked| {
+        let room = Room {
+            free: Quantity::from_mib(free),
+            ballast: Quantity::default(),
+        };
+        room::Seen {
+            room,
+            unwritten: unwritten * MIB,
+        }
+        .decides(768 * MIB, asked)
+    };
+    // Enough for either, or too little for a look to matter.
+    assert!(!decides(1000, 200, true));
+    assert!(!decides(1000, 200, false));
+    assert!(!decides(500, 3, true));
+    // It is the unwritten that makes it too little.
+    assert!(decides(1000, 300, true));
+    assert!(decides(500, 300, true));
+    assert!(decides(0, 16, true));
+    // A daemon that came after one that paused guests.
+    assert!(decides(500, 3, false));
+}
+
+#[test]
+fn what_is_not_written_in_time_counts_as_taken() {
+    let seen = |free, unwritten| room::Seen {
+        room: Room {
+            free: Quantity::from_mib(free),
+            ballast: Quantity::from_mib(256),
+        },
+        unwritten: unwritten * MIB,
+    };
+    let room = seen(600, 200).as_if_written();
+    assert_eq!((room.free.mib(), room.ballast.mib()), (400, 256));
+    assert_eq!(seen(100, 200).as_if_written().free.mib(), 0);
 }
 
 #[test]

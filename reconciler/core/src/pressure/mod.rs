@@ -18,9 +18,9 @@
 //!
 //! The ballast is a file that takes room for as long as there is enough of it.
 //! It goes as guests are paused, so that the daemon itself can write, and so
-//! can the kernel what guests had written before. Guarantees: whether the
-//! ballast is there or not never changes the level; what can't be read changes
-//! nothing.
+//! can the kernel what guests had written before, which is part of a pause.
+//! Guarantees: whether the ballast is there or not never changes the level; what
+//! can't be read changes nothing.
 
 mod gauge;
 mod level;

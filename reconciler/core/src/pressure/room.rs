@@ -5,7 +5,8 @@ use crate::api::Quantity;
 /// Room on the file system that holds the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// What an account without privileges may still take (`f_bavail` of statvfs(3)).
+    /// What an account without privileges may still take (`f_bavail` of statvfs(3)),
+    /// less what was written and takes room only later.
     pub free: Quantity,
     /// What the ballast takes.
     pub ballast: Quantity,

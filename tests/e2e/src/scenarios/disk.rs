@@ -11,6 +11,8 @@ const SOON: Duration = Duration::from_secs(60);
 const STATE: &str = "/var/lib/banger";
 /// Beside the state directory, on the same file system.
 const FILL: &str = "/var/lib/banger-e2e-fill";
+/// How often the kernel looks for what to write down, in centiseconds; 0: never.
+const WRITEBACK: &str = "/proc/sys/vm/dirty_writeback_centisecs";
 
 pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
@@ -25,9 +27,14 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
     ensure!(same.trim() == "same", "{STATE} is a file system of its own");
     lab.until("the ballast", &ballast(256), SOON)?;
 
+    let writeback = lab.root(&format!("cat {WRITEBACK}"))?;
     let result = full(lab, pid);
-    // Whatever came of it, no other scenario is to find a full disk.
-    lab.root(&format!("rm -f {FILL}* {STATE}/fill"))?;
+    // Whatever came of it, no other scenario is to find a full disk, or a kernel
+    // that writes nothing down.
+    lab.root(&format!(
+        "rm -f {FILL}* {STATE}/fill; echo {} > {WRITEBACK}",
+        writeback.trim()
+    ))?;
     result?;
 
     lab.ready("web")?;
@@ -45,6 +52,13 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
         (host - guest).abs() < 30,
         "the guest's clock is at {guest}, the host's at {host}"
     );
+    // All that it wrote, before and after, is there: read from the disk, not from
+    // its memory.
+    lab.guest(
+        "web",
+        "pkill -f '[b]usy-writer'; cd /var/busy && sync && echo 3 > /proc/sys/vm/drop_caches && \
+         [ $(ls | wc -l) -gt 2 ] && cat * | tr -d x | cmp - /dev/null",
+    )?;
     let errors = lab.guest(
         "web",
         "dmesg | grep -iE 'i/o error|ext4-fs error|remounting' || true",
@@ -80,6 +94,7 @@ fn full(lab: &Lab, pid: u32) -> Result<()> {
         "what ran runs no more"
     );
 
+    busy(lab)?;
     leave(lab, 2, 300)?;
     let paused = "su owner -c 'banger get vm web -o json' | jq -e '.status.phase == \"Paused\"' \
                   >/dev/null";
@@ -120,6 +135,9 @@ fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
          su owner -c 'dd if=/dev/zero of={STATE}/fill bs=4k status=none' 2>/dev/null; \
          [ \"$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9)\" -lt 4096 ]"
     ))?;
+    // Had it anything of the guests' in its memory still, it would find no room now.
+    let invalid = lab.root("sync; dmsetup status --target snapshot | grep Invalid || true")?;
+    ensure!(invalid.is_empty(), "root disks were lost:\n{invalid}");
     let stopped = lab.ask("banger vm stop worker --wait=false")?;
     ensure!(
         stopped.status == 0 || stopped.stderr.contains("full"),
@@ -142,6 +160,26 @@ fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
     )?;
     lab.root(&format!("kill -0 {pid}"))?;
     Ok(())
+}
+
+/// The guest writes and writes, past its own memory, to where it never wrote: all of
+/// it is new to the snapshot. The kernel is to leave that in its memory for as long as
+/// it likes.
+fn busy(lab: &Lab) -> Result<()> {
+    lab.root(&format!("echo 0 > {WRITEBACK}"))?;
+    lab.guest(
+        "web",
+        "mkdir /var/busy && tr '\\0' x < /dev/zero | head -c 1M > /dev/shm/piece && \
+         printf '%s\\n' 'i=0; while [ $i -lt 400 ]; do i=$((i + 1)); \
+         dd if=/dev/shm/piece of=/var/busy/$i oflag=direct bs=1M; sleep 0.1; done' \
+         > /dev/shm/busy-writer && \
+         (setsid sh /dev/shm/busy-writer >/dev/null 2>&1 </dev/null &)",
+    )?;
+    lab.until(
+        "the guest writes",
+        "su owner -c 'banger vm ssh web -- test -s /var/busy/3'",
+        SOON,
+    )
 }
 
 fn answers(lab: &Lab) -> Result<String> {
