@@ -20,6 +20,7 @@ pub mod observe;
 pub mod sandbox;
 pub mod server;
 pub mod source;
+mod sparse;
 pub mod store;
 pub mod systemd;
 pub mod wire;

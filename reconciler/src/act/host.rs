@@ -23,7 +23,8 @@ use super::layout::Layout;
 use super::shared::{Attendants, Shared};
 use super::writeback::Writeback;
 use super::{
-    failure, files, meminfo, network, record, root_disk, serial_log, trash, trash_list, work_disk,
+    failure, files, meminfo, network, record, reserve, root_disk, serial_log, trash, trash_list,
+    work_disk,
 };
 use crate::guest::known_hosts;
 use crate::guest::own_files::OwnFiles;
@@ -75,7 +76,7 @@ impl RealHostOptions {
 /// This machine.
 pub struct RealHost {
     shared: Arc<Shared>,
-    _serial_logs: AbortOnDropHandle<()>,
+    _keepers: [AbortOnDropHandle<()>; 2],
 }
 
 impl RealHost {
@@ -108,9 +109,10 @@ impl RealHost {
             writeback: Writeback::default(),
         });
         let serial_logs = tokio::spawn(serial_log::keep_short(Arc::downgrade(&shared)));
+        let reserves = tokio::spawn(reserve::keep(Arc::downgrade(&shared)));
         Self {
             shared,
-            _serial_logs: AbortOnDropHandle::new(serial_logs),
+            _keepers: [serial_logs, reserves].map(AbortOnDropHandle::new),
         }
     }
 

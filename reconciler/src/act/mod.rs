@@ -19,6 +19,7 @@ mod meminfo;
 mod network;
 mod pause;
 pub(crate) mod record;
+mod reserve;
 mod room;
 mod root_disk;
 mod serial_log;

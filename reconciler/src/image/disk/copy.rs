@@ -7,11 +7,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::image::ImportError;
 use crate::image::source::hex;
+use crate::sparse::seek;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -156,16 +156,6 @@ fn walk(
     }
     progress(size, size);
     Ok(hex(&hash.finalize()))
-}
-
-/// Where the next data or hole is; `size` where there is none. A file system
-/// that can't tell answers as if all were data (lseek(2)).
-fn seek(file: &File, to: SeekFrom, size: u64) -> io::Result<u64> {
-    match rustix::fs::seek(file, to) {
-        Ok(offset) => Ok(offset.min(size)),
-        Err(Errno::NXIO) => Ok(size),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Writes what isn't zero.

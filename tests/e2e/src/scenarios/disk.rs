@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::{User, lab::Lab};
+use crate::{User, lab::Lab, shell::quote};
 
 const SOON: Duration = Duration::from_secs(60);
 const STATE: &str = "/var/lib/banger";
@@ -59,6 +59,66 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
         "pkill -f '[b]usy-writer'; cd /var/busy && sync && echo 3 > /proc/sys/vm/drop_caches && \
          [ $(ls | wc -l) -gt 2 ] && cat * | tr -d x | cmp - /dev/null",
     )?;
+    unharmed(lab)?;
+    lab.until("the ballast is back", &ballast(256), SOON)?;
+    let events = lab.owner("banger events vm/web")?;
+    for reason in ["Pausing", "Resuming"] {
+        ensure!(events.contains(reason), "no event {reason}:\n{events}");
+    }
+    lab.delete("late")
+}
+
+/// Somebody takes the whole disk at once, under a guest that goes on writing: before
+/// anybody can have looked.
+pub(super) fn full_at_once(lab: &mut Lab) -> Result<()> {
+    lab.vm("web", "")?;
+    let pid = lab.pid("web")?;
+    lab.until("the ballast", &ballast(256), SOON)?;
+    start(
+        lab,
+        "small-writer",
+        "while :; do date >> /var/small; sync; sleep 0.02; done",
+    )?;
+    lab.until(
+        "the guest writes",
+        "su owner -c 'banger vm ssh web -- test -s /var/small'",
+        SOON,
+    )?;
+    let result = at_once(lab, pid);
+    lab.root(&format!("rm -f {FILL}*"))?;
+    result?;
+    lab.ready("web")?;
+    lab.guest(
+        "web",
+        "pkill -f '[s]mall-writer'; sync && echo 3 > /proc/sys/vm/drop_caches && \
+         [ $(grep -c . /var/small) -gt 2 ] && ! grep -v : /var/small",
+    )?;
+    unharmed(lab)
+}
+
+fn at_once(lab: &Lab, pid: u32) -> Result<()> {
+    lab.root(&format!(
+        "free=$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9); \
+         fallocate -l $((free - (free % 4096))) {FILL}-all || \
+         fallocate -l $((free - (1 << 20))) {FILL}-all; \
+         dd if=/dev/zero of={FILL}-rest bs=4k status=none 2>/dev/null; \
+         [ \"$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9)\" -lt 4096 ]"
+    ))?;
+    // Its condition can't be told where nothing can be written, not even systemd's
+    // state: Firecracker is asked.
+    lab.root("sleep 10")?;
+    lab.root(&format!("kill -0 {pid}"))?;
+    ensure!(!answers(lab)?.contains("1 received"), "the guest runs on");
+    all_valid(lab)
+}
+
+fn all_valid(lab: &Lab) -> Result<()> {
+    let invalid = lab.root("sync; dmsetup status --target snapshot | grep Invalid || true")?;
+    ensure!(invalid.is_empty(), "root disks were lost:\n{invalid}");
+    Ok(())
+}
+
+fn unharmed(lab: &Lab) -> Result<()> {
     let errors = lab.guest(
         "web",
         "dmesg | grep -iE 'i/o error|ext4-fs error|remounting' || true",
@@ -67,12 +127,7 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
         errors.is_empty(),
         "the guest saw errors of its disk:\n{errors}"
     );
-    lab.until("the ballast is back", &ballast(256), SOON)?;
-    let events = lab.owner("banger events vm/web")?;
-    for reason in ["Pausing", "Resuming"] {
-        ensure!(events.contains(reason), "no event {reason}:\n{events}");
-    }
-    lab.delete("late")
+    Ok(())
 }
 
 /// First so full that nothing new is made, then so full that guests stop.
@@ -136,8 +191,7 @@ fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
          [ \"$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9)\" -lt 4096 ]"
     ))?;
     // Had it anything of the guests' in its memory still, it would find no room now.
-    let invalid = lab.root("sync; dmsetup status --target snapshot | grep Invalid || true")?;
-    ensure!(invalid.is_empty(), "root disks were lost:\n{invalid}");
+    all_valid(lab)?;
     let stopped = lab.ask("banger vm stop worker --wait=false")?;
     ensure!(
         stopped.status == 0 || stopped.stderr.contains("full"),
@@ -167,19 +221,31 @@ fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
 /// it likes.
 fn busy(lab: &Lab) -> Result<()> {
     lab.root(&format!("echo 0 > {WRITEBACK}"))?;
-    lab.guest(
-        "web",
-        "mkdir /var/busy && tr '\\0' x < /dev/zero | head -c 1M > /dev/shm/piece && \
-         printf '%s\\n' 'i=0; while [ $i -lt 400 ]; do i=$((i + 1)); \
-         dd if=/dev/shm/piece of=/var/busy/$i oflag=direct bs=1M; sleep 0.1; done' \
-         > /dev/shm/busy-writer && \
-         (setsid sh /dev/shm/busy-writer >/dev/null 2>&1 </dev/null &)",
+    start(
+        lab,
+        "busy-writer",
+        "mkdir /var/busy; tr '\\0' x < /dev/zero | head -c 1M > /dev/shm/piece; i=0; \
+         while [ $i -lt 400 ]; do i=$((i + 1)); \
+         dd if=/dev/shm/piece of=/var/busy/$i oflag=direct bs=1M; sleep 0.1; done",
     )?;
     lab.until(
         "the guest writes",
         "su owner -c 'banger vm ssh web -- test -s /var/busy/3'",
         SOON,
     )
+}
+
+/// Starts a script in the guest that goes on by itself.
+fn start(lab: &Lab, name: &str, script: &str) -> Result<()> {
+    lab.guest(
+        "web",
+        &format!(
+            "echo {} > /dev/shm/{name} && \
+             (setsid sh /dev/shm/{name} >/dev/null 2>&1 </dev/null &)",
+            quote(script)
+        ),
+    )?;
+    Ok(())
 }
 
 fn answers(lab: &Lab) -> Result<String> {

@@ -161,6 +161,10 @@ pub const ALL: &[Scenario] = &[
         run: disk::fills_up,
     },
     Scenario {
+        name: "a_disk_that_is_full_at_once_costs_no_guest_its_disk",
+        run: disk::full_at_once,
+    },
+    Scenario {
         name: "two_vms_reach_each_other_and_nat_is_obeyed",
         run: network::guests_and_nat,
     },
