@@ -285,6 +285,40 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// A host that holds nothing at all.
+    pub fn absent(boot_id: impl Into<String>) -> Self {
+        Self {
+            boot_id: boot_id.into(),
+            vms: BTreeMap::new(),
+            elsewhere: ObservedVm::absent(),
+            bridge: Presence::Absent,
+            ipv6: Presence::Absent,
+            nat: Presence::Absent,
+            obstacles: Presence::Absent,
+            pool: Presence::Absent,
+            images: Presence::Absent,
+            trash: Presence::Absent,
+            room: Presence::Absent,
+        }
+    }
+
+    /// A host of which nothing is known.
+    pub fn unknown(boot_id: impl Into<String>, why: &str) -> Self {
+        Self {
+            boot_id: boot_id.into(),
+            vms: BTreeMap::new(),
+            elsewhere: ObservedVm::unknown(why),
+            bridge: Presence::Unknown(why.into()),
+            ipv6: Presence::Unknown(why.into()),
+            nat: Presence::Unknown(why.into()),
+            obstacles: Presence::Unknown(why.into()),
+            pool: Presence::Unknown(why.into()),
+            images: Presence::Unknown(why.into()),
+            trash: Presence::Unknown(why.into()),
+            room: Presence::Unknown(why.into()),
+        }
+    }
+
     /// Whether a VM that these intents don't know has a root disk, and so may
     /// need any image; `None`: it can't be told.
     pub fn has_orphaned_roots(&self, intents: &Intents) -> Option<bool> {

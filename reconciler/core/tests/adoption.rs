@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
-
 use banger_core::adoption::{Adoption, adoption};
 use banger_core::intent::{Intents, Started, VmIntent};
 use banger_core::observed::{Instance, Observed, ObservedVm, Presence, Root, Vmm};
@@ -41,19 +39,7 @@ impl World {
             }),
             ..ObservedVm::absent()
         };
-        let observed = Observed {
-            boot_id: "boot".into(),
-            vms: BTreeMap::new(),
-            elsewhere: ObservedVm::absent(),
-            bridge: Presence::Absent,
-            ipv6: Presence::Absent,
-            nat: Presence::Absent,
-            obstacles: Presence::Absent,
-            pool: Presence::Absent,
-            images: Presence::Absent,
-            trash: Presence::Absent,
-            room: Presence::Absent,
-        };
+        let observed = Observed::absent("boot");
         Self { vm, here, observed }
     }
 

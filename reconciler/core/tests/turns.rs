@@ -82,20 +82,16 @@ impl World {
             intents.vms.insert(vm.uid, vm);
         }
         let observed = Observed {
-            boot_id: BOOT.into(),
             vms,
-            elsewhere: ObservedVm::absent(),
             bridge: Presence::Present(()),
             ipv6: Presence::Present(Ipv6::Bridge),
             nat: Presence::Unknown("not asked".into()),
-            obstacles: Presence::Absent,
-            pool: Presence::Absent,
             images: Presence::Present(BTreeSet::new()),
-            trash: Presence::Absent,
             room: Presence::Present(Room {
                 free: Quantity::from_mib(1 << 30),
                 ballast: Quantity::default(),
             }),
+            ..Observed::absent(BOOT)
         };
         Self { intents, observed }
     }

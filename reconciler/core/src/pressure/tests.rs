@@ -71,17 +71,9 @@ fn observed(room: Presence<Room>, instance: Instance) -> Observed {
     };
     let uid = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f".parse().unwrap();
     Observed {
-        boot_id: "boot".into(),
         vms: BTreeMap::from([(uid, vm)]),
-        elsewhere: ObservedVm::absent(),
-        bridge: Presence::Absent,
-        ipv6: Presence::Absent,
-        nat: Presence::Absent,
-        obstacles: Presence::Absent,
-        pool: Presence::Absent,
-        images: Presence::Absent,
-        trash: Presence::Absent,
         room,
+        ..Observed::absent("boot")
     }
 }
 

@@ -16,17 +16,20 @@ use banger_core::intent::{
     Applied, Deletion, ImageDigest, Imported, Intents, PowerOverride, Started, VmIntent,
 };
 use banger_core::observed::{DiskFile, Guest, Instance, Observed, ObservedVm, Presence, Vmm};
-use banger_core::plan::{Clock, HostStep, Step, Verb, Why, plan};
+use banger_core::plan::{Clock, Step, Verb, plan};
 use banger_core::pressure::{DiskLimits, DiskState, Pressure, Room};
 use banger_core::record::VmRecord;
 use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::{Ipv6, Process};
-use banger_protocol::{
-    DiskRole, Family, Firewall, LoopNumber, NetworkPolicy, Obstacle, Sectors, Way,
-};
+use banger_protocol::{DiskRole, LoopNumber, NetworkPolicy, Sectors};
 use banger_testkit::generate;
 use banger_testkit::read::{image, reading, vm};
 use jiff::Timestamp;
+
+mod network;
+mod pressure;
+
+use pressure::under;
 
 const CLOCK: Clock = Clock {
     boot_ms: 1_000,
@@ -137,9 +140,7 @@ fn running(spec: &str) -> (Intents, Observed) {
         ..ObservedVm::absent()
     };
     let observed = Observed {
-        boot_id: "boot".into(),
         vms: BTreeMap::from([(vm.uid, here)]),
-        elsewhere: ObservedVm::absent(),
         bridge: Presence::Present(()),
         ipv6: Presence::Present(Ipv6::Bridge),
         nat: Presence::Present(NetworkPolicy {
@@ -148,7 +149,6 @@ fn running(spec: &str) -> (Intents, Observed) {
             ..NetworkPolicy::default()
         }),
         obstacles: Presence::Present(Vec::new()),
-        trash: Presence::Absent,
         room: Presence::Present(Room {
             free: Quantity::from_mib(1 << 20),
             ballast: Quantity::from_mib(256),
@@ -161,6 +161,7 @@ fn running(spec: &str) -> (Intents, Observed) {
                 .map(|image| image.imported.clone().unwrap().digest)
                 .collect(),
         ),
+        ..Observed::absent("boot")
     };
     (intents, observed)
 }
@@ -563,288 +564,6 @@ fn a_silent_guest_with_an_initrd_of_ones_own_is_told_apart() {
         image.generation += 1;
     }
     assert_eq!(ready(&intents), not_yet);
-}
-
-fn under(pressure: Pressure) -> Clock {
-    let limits = ROOMY.limits;
-    Clock {
-        disk: DiskState { pressure, limits },
-        ..CLOCK
-    }
-}
-
-fn with_room(observed: &Observed, free: u64, ballast: u64) -> Observed {
-    let (free, ballast) = (Quantity::from_mib(free), Quantity::from_mib(ballast));
-    Observed {
-        room: Presence::Present(Room { free, ballast }),
-        ..observed.clone()
-    }
-}
-
-fn pause_in(observed: &mut Observed) {
-    for vm in observed.vms.values_mut() {
-        if let Presence::Present(vmm) = &mut vm.vmm {
-            vmm.instance = Instance::Paused;
-        }
-    }
-}
-
-#[test]
-fn a_guest_that_could_fill_the_disk_is_paused_whatever_else_there_is() {
-    let (mut intents, observed) = running("vcpus: 1");
-    let full = with_room(&observed, 10, 256);
-    let now = under(Pressure::Guests);
-    let planned = plan(&intents, &full, now);
-    assert_eq!(planned.vms[0].verb, Verb::Pause);
-    assert_eq!(planned.vms[0].steps, [Step::PauseGuest]);
-    assert_eq!(planned.ballast, Some(HostStep::ReleaseBallast));
-
-    // A back-off, or a tap that can't be seen, keeps nothing back.
-    let vm = intents.vms.values_mut().next().unwrap();
-    vm.error.not_before_ms = CLOCK.boot_ms + 5_000;
-    let mut half_seen = full.clone();
-    for vm in half_seen.vms.values_mut() {
-        vm.tap = Presence::Unknown("EIO".into());
-    }
-    assert_eq!(plan(&intents, &half_seen, now).vms[0].verb, Verb::Pause);
-
-    // Once it is paused nothing is left to do.
-    let mut paused = with_room(&full, 266, 0);
-    pause_in(&mut paused);
-    let planned = plan(&intents, &paused, now);
-    assert!(planned.is_empty(), "{planned:#?}");
-    let left = Quantity::from_mib(10);
-    let needed = Quantity::from_mib(768);
-    let why = Why::DiskPressure { left, needed };
-    assert!(planned.waiting.iter().any(|waiting| waiting.why == why));
-}
-
-#[test]
-fn a_paused_guest_is_resumed_and_the_ballast_is_back() {
-    let (intents, observed) = running("vcpus: 1");
-    let mut paused = with_room(&observed, 2000, 0);
-    pause_in(&mut paused);
-    let planned = plan(&intents, &paused, under(Pressure::Creates));
-    assert_eq!(planned.vms[0].verb, Verb::Resume);
-    assert_eq!(planned.vms[0].steps, [Step::ResumeGuest]);
-    let size = Quantity::from_mib(256);
-    assert_eq!(planned.ballast, Some(HostStep::EnsureBallast { size }));
-
-    // Not while the room can't be told.
-    paused.room = Presence::Unknown("EIO".into());
-    for pressure in [Pressure::None, Pressure::Creates, Pressure::Guests] {
-        let planned = plan(&intents, &paused, under(pressure));
-        assert!(planned.is_empty(), "{planned:#?}");
-    }
-    let mut running = observed;
-    running.room = Presence::Unknown("EIO".into());
-    let planned = plan(&intents, &running, under(Pressure::Guests));
-    assert!(planned.is_empty(), "{planned:#?}");
-}
-
-#[test]
-fn a_paused_guest_shuts_down_only_where_it_may_write() {
-    let (mut intents, observed) = running("vcpus: 1");
-    let vm = intents.vms.values_mut().next().unwrap();
-    vm.power = PowerOverride::Stopped;
-    let mut paused = observed;
-    pause_in(&mut paused);
-    let steps = |pressure, room: Presence<Room>| {
-        let observed = Observed {
-            room,
-            ..paused.clone()
-        };
-        let planned = plan(&intents, &observed, under(pressure));
-        assert_eq!(planned.vms[0].verb, Verb::Stop);
-        planned.vms[0].steps.clone()
-    };
-    let known = paused.room.clone();
-    let cut_off = steps(Pressure::Guests, known.clone());
-    assert!(cut_off.contains(&Step::KillVmm));
-    assert!(!cut_off.contains(&Step::ResumeGuest));
-    let clean = steps(Pressure::Creates, known);
-    let at = |step: &dyn Fn(&Step) -> bool| clean.iter().position(step).unwrap();
-    let resumed = at(&|step| *step == Step::ResumeGuest);
-    let asked = at(&|step| matches!(step, Step::ShutDownGuest { .. }));
-    assert!(resumed < asked && asked < at(&|step| *step == Step::KillVmm));
-}
-
-#[test]
-fn a_vm_with_its_disks_starts_for_as_long_as_others_run() {
-    let (mut intents, mut observed) = running("vcpus: 1");
-    never_started(&mut intents);
-    let off = |disk: bool| {
-        let length = 1 << 30;
-        let mut vm = ObservedVm::absent();
-        if disk {
-            vm.cow_file = Presence::Present(banger_core::observed::DiskFile { length });
-        }
-        vm
-    };
-    for (has_disk, pressure, starts) in [
-        (true, Pressure::None, true),
-        (true, Pressure::Creates, true),
-        (true, Pressure::Guests, false),
-        (false, Pressure::None, true),
-        (false, Pressure::Creates, false),
-        (false, Pressure::Guests, false),
-    ] {
-        for vm in observed.vms.values_mut() {
-            *vm = off(has_disk);
-        }
-        let planned = plan(&intents, &observed, under(pressure));
-        let verbs: Vec<Verb> = planned.vms.iter().map(|vm| vm.verb).collect();
-        let expected: &[Verb] = if starts { &[Verb::Create] } else { &[] };
-        assert_eq!(verbs, expected, "disk: {has_disk}, {pressure:?}");
-    }
-}
-
-#[test]
-fn an_egress_policy_is_taken_live_and_goes_to_the_helper_whole() {
-    let (before, observed) = running("vcpus: 1");
-    let spec = "network: {egress: {allow: [192.0.2.0/25, 10.0.0.0/8, 192.0.2.128/25]}}";
-    let admission = take(spec, &before);
-    let vm = admission.intents.vms.values().next().unwrap();
-    assert_eq!(vm.generation, 2);
-    let shown = report(&before, &admission, &observed, CLOCK);
-    let change = &shown.entries[0].fields[0];
-    assert_eq!(change.field, "spec.network.egress.allow");
-    assert_eq!((change.from.as_str(), change.effect), ("", Effect::Live));
-    assert_eq!(change.to, "[10.0.0.0/8, 192.0.2.0/24]");
-    let step = |intents: &Intents, clock| {
-        let planned = plan(intents, &observed, clock);
-        assert!(planned.vms.is_empty(), "nothing else happens: {planned:?}");
-        match planned.host.as_slice() {
-            [] => None,
-            [HostStep::EnsureNat { policy }] => Some(policy.clone()),
-            other => panic!("{other:?}"),
-        }
-    };
-    let policy = step(&admission.intents, CLOCK).unwrap();
-    assert_eq!(
-        policy.egress.get(vm.allocation.slot),
-        vm.spec.egress.as_ref()
-    );
-    // The same networks in other words change nothing.
-    let again = take(
-        "network: {egress: {allow: [192.0.2.0/24, 10.0.0.0/8]}}",
-        &admission.intents,
-    );
-    assert_eq!(again.intents.vms.values().next().unwrap().generation, 2);
-    // Nothing at all isn't everything.
-    let none = take("network: {egress: {allow: []}}", &admission.intents);
-    let policy = step(&none.intents, CLOCK).unwrap();
-    assert!(policy.egress.get(vm.allocation.slot).unwrap().is_empty());
-    // And what the configuration says of guests among themselves.
-    assert_eq!(step(&before, CLOCK), None);
-    let apart = Clock {
-        guest_to_guest: false,
-        ..CLOCK
-    };
-    assert!(step(&before, apart).unwrap().isolated);
-}
-
-/// What a host without IPv6, or a helper that doesn't know of it, makes of the plan.
-#[test]
-fn guests_have_ipv6_where_the_host_has_it() {
-    let spec = "network: {egress: {allow: [10.0.0.0/8, \"2001:db8::/32\"]}}";
-    let (intents, observed) = running(spec);
-    let slot = intents.vms.values().next().unwrap().allocation.slot;
-    let step = |far, clock| {
-        let observed = Observed {
-            ipv6: far,
-            ..observed.clone()
-        };
-        let planned = plan(&intents, &observed, clock);
-        let mut bridge = None;
-        let mut policy = None;
-        for step in planned.host {
-            match step {
-                HostStep::EnsureBridge { ipv6 } => bridge = Some(ipv6),
-                HostStep::EnsureNat { policy: wanted } => policy = Some(wanted),
-                other => panic!("{other:?}"),
-            }
-        }
-        let networks = |policy: NetworkPolicy| {
-            let allow = policy.egress.get(slot).unwrap();
-            (policy.ipv6, allow.len(), allow.len6())
-        };
-        (bridge, policy.map(networks))
-    };
-    let off = Clock {
-        ipv6: false,
-        ..CLOCK
-    };
-    let (with, without) = (Some((true, 2, 1)), Some((false, 1, 0)));
-    let there = Presence::Present;
-    assert_eq!(step(there(Ipv6::Bridge), CLOCK), (None, with));
-    assert_eq!(step(there(Ipv6::Host), CLOCK), (Some(true), with));
-    assert_eq!(step(there(Ipv6::Off), CLOCK), (None, without));
-    assert_eq!(step(Presence::Absent, CLOCK), (None, without));
-    assert_eq!(step(there(Ipv6::Bridge), off), (Some(false), without));
-    assert_eq!(step(there(Ipv6::Host), off), (None, without));
-    // What can't be told changes nothing: the tables have it.
-    let blind = Presence::Unknown("no netlink".into());
-    assert_eq!(step(blind, CLOCK), (None, with));
-}
-
-#[test]
-fn a_firewall_in_the_way_is_a_condition() {
-    let (intents, observed) = running("vcpus: 1");
-    let admission = take("vcpus: 1", &intents);
-    let obstacle = Obstacle {
-        firewall: Firewall::Docker,
-        way: Way::Out,
-        family: Family::Ipv4,
-        bridge: "br-banger".into(),
-        table: "ip filter".into(),
-        chain: "FORWARD".into(),
-        rule: None,
-    };
-    let condition = |intents: &Intents, obstacles: Presence<Vec<Obstacle>>| {
-        let observed = Observed {
-            obstacles,
-            ..observed.clone()
-        };
-        let planned = plan(intents, &observed, CLOCK);
-        let paths = Paths {
-            state_dir: PathBuf::from("/state"),
-            known_hosts: PathBuf::from("/home/known_hosts"),
-        };
-        let view = View {
-            intents,
-            observed: &observed,
-            plan: &planned,
-            activity: &Activity::default(),
-            admission: &admission,
-            held: &BTreeMap::new(),
-            previous: &BTreeMap::new(),
-            paths: &paths,
-            now: Timestamp::UNIX_EPOCH,
-        };
-        let status = view.objects(Kind::VirtualMachine).remove(0).status;
-        assert_eq!(status.phase, Phase::Ready);
-        let mut all = status.conditions.into_iter();
-        all.find(|it| it.kind == ConditionType::NetworkReady)
-    };
-    let stands = |obstacles| condition(&intents, obstacles).map(|it| it.status);
-    let found = condition(&intents, Presence::Present(vec![obstacle.clone()])).unwrap();
-    assert_eq!(
-        (found.status, found.reason.as_str()),
-        (ConditionStatus::False, "FirewallInTheWay")
-    );
-    assert!(found.message.contains("chain `FORWARD`") && found.message.contains("DOCKER-USER"));
-    assert_eq!(
-        stands(Presence::Present(vec![])),
-        Some(ConditionStatus::True)
-    );
-    assert_eq!(
-        stands(Presence::Unknown("no nft".into())),
-        Some(ConditionStatus::Unknown)
-    );
-    assert_eq!(stands(Presence::Absent), None, "a helper that doesn't look");
-    let inside = take("network: {nat: false}", &intents).intents;
-    assert_eq!(condition(&inside, Presence::Present(vec![obstacle])), None);
 }
 
 #[test]
