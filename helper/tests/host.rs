@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use banger_e2e::{Options, TestHost, User, scenario};
+use banger_protocol::install::{Install, SUBNET};
 use serde_json::{Value, json};
 
 const UID: &str = "0193f3a0-5b1c-7cc3-98c4-dc0c0c07398f";
@@ -27,21 +28,6 @@ systemctl enable --now banger-helper.socket
 "#;
 const DISKS: &str = "cd /var/lib/banger && cp /images/debian-12.ext4 base && truncate -s 1G cow work \
      && echo kernel > kernel && echo initrd > initrd";
-const INSTALL: &str = r#"
-owner = "owner"
-ownerUid = 1000
-ownerGid = 1000
-stateDir = "/var/lib/banger"
-jailDir = "/var/lib/banger-helper/jail"
-bridge = "br-banger"
-subnet = "172.30.0.0/16"
-uidBase = 900000
-slots = 100
-firecracker = "/usr/lib/banger/firecracker"
-jailer = "/usr/lib/banger/jailer"
-agent = "/usr/lib/banger/agent"
-"#;
-
 #[test]
 #[ignore = "boots a host"]
 fn a_vmm_from_nothing_to_gone() {
@@ -65,7 +51,8 @@ fn payload(into: &Path) {
         let entry = entry.unwrap();
         fs::copy(entry.path(), into.join(entry.file_name())).unwrap();
     }
-    fs::write(into.join("install.toml"), INSTALL).unwrap();
+    let text = toml::to_string(&Install::of("owner", 1000, 1000, SUBNET)).unwrap();
+    fs::write(into.join("install.toml"), text).unwrap();
     fs::write(into.join("lvm"), lvm()).unwrap();
 }
 

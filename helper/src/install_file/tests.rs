@@ -3,23 +3,16 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+use banger_protocol::install::SUBNET;
+
 use super::*;
 
 pub(crate) fn good() -> Install {
     Install {
-        owner: "owner".into(),
-        owner_uid: 1000,
-        owner_gid: 1000,
-        state_dir: "/var/lib/banger".into(),
-        jail_dir: "/var/lib/banger-helper/jail".into(),
-        bridge: "br-banger".into(),
-        subnet: "172.30.0.0/16".parse().unwrap(),
         subnet6: None,
         uid_base: 900_000,
         slots: 1000,
-        firecracker: "/usr/lib/banger/firecracker".into(),
-        jailer: "/usr/lib/banger/jailer".into(),
-        agent: "/usr/lib/banger/agent".into(),
+        ..Install::of("owner", 1000, 1000, SUBNET)
     }
 }
 

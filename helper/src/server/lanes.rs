@@ -87,6 +87,7 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use banger_protocol::install::{Install, SUBNET};
     use banger_protocol::{NetworkPolicy, VmUid};
     use futures::FutureExt;
     use uuid::Uuid;
@@ -94,21 +95,7 @@ mod tests {
     use super::*;
 
     fn host() -> Host {
-        let install = r#"
-            owner = "owner"
-            ownerUid = 1000
-            ownerGid = 1000
-            stateDir = "/var/lib/banger"
-            jailDir = "/var/lib/banger-helper/jail"
-            bridge = "br-banger"
-            subnet = "172.30.0.0/16"
-            uidBase = 900000
-            slots = 100
-            firecracker = "/usr/lib/banger/firecracker"
-            jailer = "/usr/lib/banger/jailer"
-            agent = "/usr/lib/banger/agent"
-        "#;
-        Host::new(toml::from_str(install).unwrap())
+        Host::new(Install::of("owner", 1000, 1000, SUBNET))
     }
 
     fn uid(n: u128) -> VmUid {

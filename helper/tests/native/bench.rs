@@ -104,20 +104,14 @@ impl Bench {
         fs::create_dir(&state).unwrap();
         fs::create_dir(dir.path().join("cgroups")).unwrap();
         fs::write(dir.path().join("cgroups/cgroup.controllers"), "").unwrap();
+        let subnet = "10.213.0.0/24".parse().unwrap();
         let install = Install {
-            owner: "owner".into(),
-            owner_uid: OWNER,
-            owner_gid: OWNER,
             state_dir: state,
             jail_dir: dir.path().join("jail"),
             bridge: "br-test".into(),
-            subnet: "10.213.0.0/24".parse().unwrap(),
-            subnet6: None,
             uid_base: 50_000,
             slots: 100,
-            firecracker: "/usr/lib/banger/firecracker".into(),
-            jailer: "/usr/lib/banger/jailer".into(),
-            agent: "/usr/lib/banger/agent".into(),
+            ..Install::of("owner", OWNER, OWNER, subnet)
         };
         let mut host = Host::new(install.clone());
         host.cgroups = dir.path().join("cgroups");

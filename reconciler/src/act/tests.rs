@@ -612,19 +612,8 @@ fn only_what_guests_send_is_in_their_way() {
 async fn host_keys_stay_in_the_home_and_go_with_the_vms_disks() {
     let root = tempfile::tempdir().unwrap();
     let install = Install {
-        owner: "owner".into(),
-        owner_uid: 41_000,
-        owner_gid: 41_000,
         state_dir: root.path().join("state"),
-        jail_dir: root.path().join("jail"),
-        bridge: "br-test".into(),
-        subnet: "10.213.0.0/24".parse().unwrap(),
-        subnet6: None,
-        uid_base: 50_000,
-        slots: 100,
-        firecracker: "/usr/lib/banger/firecracker".into(),
-        jailer: "/usr/lib/banger/jailer".into(),
-        agent: "/usr/lib/banger/agent".into(),
+        ..Install::of("owner", 41_000, 41_000, "10.213.0.0/24".parse().unwrap())
     };
     let home = root.path().join("home");
     let mut options = RealHostOptions::installed(install, home.clone());

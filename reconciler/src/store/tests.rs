@@ -5,16 +5,14 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use banger_core::api::image::{FileSource, RootfsSource};
-use banger_core::api::virtual_machine::{RunPolicy, UpdatePolicy};
-use banger_core::api::{ImageSpec, Kind, Metadata, Quantity, VirtualMachineSpec};
-use banger_core::intent::{
-    Allocation, Backoff, ImageIntent, Intents, PowerOverride, VmIntent, VmSpec,
-};
+use banger_core::api::{Kind, Metadata};
+use banger_core::intent::{ImageIntent, Intents, VmIntent};
 use banger_protocol::{Slot, VmUid};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
+
+use banger_testkit::generate::{self, uid};
 
 use super::event::{self, NewEvent};
 use super::{Batch, OpenError, Store, StoreError, handle, migration, open};
@@ -24,101 +22,26 @@ mod faults;
 mod trash;
 mod vanish;
 
-fn uid(n: u16) -> VmUid {
-    format!("0193f3a0-5b1c-7cc3-98c4-dc0c0c07{n:04x}")
-        .parse()
-        .unwrap()
-}
-
 fn metadata(name: &str) -> Metadata {
     Metadata {
-        name: name.parse().unwrap(),
+        name: generate::name(name),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
     }
 }
 
 fn vm(n: u16, name: &str) -> VmIntent {
-    let slot = Slot::try_from(n).unwrap();
-    let subnet = "172.30.0.0/16".parse().unwrap();
     VmIntent {
-        uid: uid(n),
         metadata: metadata(name),
-        generation: 1,
-        spec: VmSpec {
-            image: "debian".parse().unwrap(),
-            run_policy: RunPolicy::Always,
-            vcpus: 1,
-            memory: Quantity::from_mib(512),
-            root_disk: Quantity::from_mib(4096),
-            work_disk: None,
-            nat: true,
-            ports: Vec::new(),
-            egress: None,
-            ssh_authorized_keys: Vec::new(),
-            file_sync: Vec::new(),
-            env: BTreeMap::new(),
-            update_policy: UpdatePolicy::OnNextBoot,
-            termination_grace_period_seconds: 30,
-        },
-        written: VirtualMachineSpec {
-            image: "debian".parse().unwrap(),
-            run_policy: None,
-            vcpus: None,
-            memory: None,
-            root_disk: None,
-            work_disk: None,
-            network: None,
-            ssh_authorized_keys: Vec::new(),
-            file_sync: Vec::new(),
-            env: BTreeMap::new(),
-            update_policy: None,
-            termination_grace_period_seconds: None,
-        },
-        applied: None,
-        allocation: Allocation {
-            slot,
-            address: slot.address(subnet).unwrap(),
-            mac: slot.mac(subnet).unwrap(),
-        },
-        image: None,
-        power: PowerOverride::None,
-        restart_token: 0,
-        confirmations: Vec::new(),
-        deletion: None,
-        restoring: false,
-        renaming: None,
-        document: None,
-        started: None,
-        completed: false,
-        crash: Backoff::default(),
-        error: Backoff::default(),
-        created: Timestamp::UNIX_EPOCH,
+        ..generate::vm(n, generate::spec("debian"))
     }
 }
 
 fn image(n: u16, name: &str) -> ImageIntent {
     ImageIntent {
         uid: uid(n),
-        metadata: metadata(name),
         generation: 3,
-        spec: ImageSpec {
-            rootfs: RootfsSource {
-                disk: Some(FileSource {
-                    path: "/srv/debian.ext4".into(),
-                    sha256: None,
-                }),
-                ..RootfsSource::default()
-            },
-            kernel: None,
-            modules: None,
-            initrd: None,
-            work_seed: None,
-        },
-        imported: None,
-        deletion: None,
-        error: Backoff::default(),
-        created: Timestamp::UNIX_EPOCH,
+        ..generate::image(n, name)
     }
 }
 

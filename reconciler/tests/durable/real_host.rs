@@ -112,20 +112,12 @@ async fn steps(root: &Path) {
 }
 
 fn install(root: &Path) -> Install {
+    let subnet = "10.213.0.0/24".parse().unwrap();
     Install {
-        owner: "owner".into(),
-        owner_uid: 41_000,
-        owner_gid: 41_000,
         state_dir: root.join("state"),
         jail_dir: root.join("jail"),
         bridge: "br-test".into(),
-        subnet: "10.213.0.0/24".parse().unwrap(),
-        subnet6: None,
-        uid_base: 50_000,
-        slots: 100,
-        firecracker: "/usr/lib/banger/firecracker".into(),
-        jailer: "/usr/lib/banger/jailer".into(),
-        agent: "/usr/lib/banger/agent".into(),
+        ..Install::of("owner", 41_000, 41_000, subnet)
     }
 }
 

@@ -1,11 +1,9 @@
 //! `/etc/banger/install.toml`: what an installation decides once.
 
-use std::path::Path;
-
 use banger_protocol::{Install, Ula};
 use ipnet::Ipv4Net;
 
-use super::layout;
+use super::layout::SUBNET;
 use super::owner::Owner;
 use crate::cli::{Exit, Failure};
 
@@ -22,10 +20,7 @@ pub(super) fn decide(
     before: Option<Install>,
 ) -> Result<Install, Failure> {
     let Some(before) = before else {
-        let default: Ipv4Net = layout::SUBNET.parse().map_err(|error| {
-            Failure::new(Exit::Internal, "the default subnet is wrong").because(&error)
-        })?;
-        return fresh(owner, subnet.unwrap_or(default).trunc(), subnet6);
+        return fresh(owner, subnet.unwrap_or(SUBNET).trunc(), subnet6);
     };
     let help = "`banger system uninstall` first; its disks stay";
     if before.owner != owner.name {
@@ -58,24 +53,10 @@ fn fresh(owner: &Owner, subnet: Ipv4Net, subnet6: Option<Ula>) -> Result<Install
         return Err(Failure::invalid(format!("{subnet} has too few addresses"))
             .help("choose a subnet of /29 or larger"));
     }
-    // Network, gateway and broadcast are nobody's.
-    let addresses = (1_u64 << (32 - u32::from(subnet.prefix_len()))) - 3;
-    let slots = u16::try_from(addresses).map_or(layout::SLOTS, |it| it.min(layout::SLOTS));
-    let program = |name: &str| Path::new(layout::LIB_DIR).join(name);
+    let decided = Install::of(&owner.name, owner.uid, owner.gid, subnet);
     Ok(Install {
-        owner: owner.name.clone(),
-        owner_uid: owner.uid,
-        owner_gid: owner.gid,
-        state_dir: layout::STATE_DIR.into(),
-        jail_dir: layout::JAIL_DIR.into(),
-        bridge: layout::BRIDGE.to_owned(),
-        subnet,
-        subnet6: Some(subnet6.unwrap_or_else(|| Ula::beside(subnet))),
-        uid_base: layout::UID_BASE,
-        slots,
-        firecracker: program("firecracker"),
-        jailer: program("jailer"),
-        agent: program("banger-agent"),
+        subnet6: subnet6.or(decided.subnet6),
+        ..decided
     })
 }
 

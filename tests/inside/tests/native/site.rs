@@ -147,20 +147,14 @@ impl Site {
         }
         fs::create_dir(at("cgroups")).unwrap();
         fs::write(at("cgroups/cgroup.controllers"), "").unwrap();
+        let subnet = "10.213.0.0/24".parse().unwrap();
         let install = Install {
-            owner: "owner".into(),
-            owner_uid: OWNER,
-            owner_gid: OWNER,
             state_dir: at("state"),
             jail_dir: at("jail"),
             bridge: "br-test".into(),
-            subnet: "10.213.0.0/24".parse().unwrap(),
-            subnet6: None,
             uid_base: 50_000,
             slots: 100,
-            firecracker: "/usr/lib/banger/firecracker".into(),
-            jailer: "/usr/lib/banger/jailer".into(),
-            agent: "/usr/lib/banger/agent".into(),
+            ..Install::of("owner", OWNER, OWNER, subnet)
         };
         let bench = Bench {
             vms: [1, 2].map(|slot| vm(slot, &install, &image)),

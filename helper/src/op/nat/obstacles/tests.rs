@@ -8,19 +8,8 @@ use super::{Listing, find};
 
 fn install() -> Install {
     Install {
-        owner: "owner".into(),
-        owner_uid: 1000,
-        owner_gid: 1000,
-        state_dir: "/var/lib/banger".into(),
-        jail_dir: "/var/lib/banger-helper/jail".into(),
         bridge: "br-test".into(),
-        subnet: "10.213.0.0/24".parse().unwrap(),
-        subnet6: None,
-        uid_base: 50_000,
-        slots: 100,
-        firecracker: "/usr/lib/banger/firecracker".into(),
-        jailer: "/usr/lib/banger/jailer".into(),
-        agent: "/usr/lib/banger/agent".into(),
+        ..Install::of("owner", 1000, 1000, "10.213.0.0/24".parse().unwrap())
     }
 }
 

@@ -239,21 +239,7 @@ fn receive_request(stream: &mut UnixStream) -> Option<(Request, Vec<OwnedFd>)> {
 }
 
 pub(super) fn install() -> Install {
-    Install {
-        owner: "owner".into(),
-        owner_uid: 1000,
-        owner_gid: 1000,
-        state_dir: "/state".into(),
-        jail_dir: "/jail".into(),
-        bridge: "br-test".into(),
-        subnet: "127.77.0.0/16".parse().unwrap(),
-        subnet6: None,
-        uid_base: 50_000,
-        slots: 100,
-        firecracker: "/firecracker".into(),
-        jailer: "/jailer".into(),
-        agent: "/agent".into(),
-    }
+    Install::of("owner", 1000, 1000, "127.77.0.0/16".parse().unwrap())
 }
 
 pub(super) fn published(phase: &str) -> Arc<Published> {
