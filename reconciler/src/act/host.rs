@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use banger_core::api::Quantity;
 use banger_core::api::status::VmHandles;
 use banger_core::intent::{ImageDigest, ImageIntent, Imported, VmIntent};
 use banger_core::inventory::{Holdings, Leftover};
 use banger_core::observed::{Guest, Instance, Observed, Presence, vm_alive};
 use banger_core::plan::{HostStep, Step};
-use banger_core::pressure::Room;
+use banger_core::pressure::{DiskLimits, Room};
 use banger_core::seam::{Host, StepError, VmRef};
 use banger_core::trash::{Trashed, pinned};
 use banger_protocol::inventory::{Probe, Process};
@@ -52,8 +51,8 @@ pub struct RealHostOptions {
     pub helper_socket: PathBuf,
     /// Sockets of the VMMs, `vms/<uid>` below it.
     pub runtime_dir: PathBuf,
-    /// With less of the disk than this guests are paused: imports leave it alone.
-    pub keep_free: Quantity,
+    /// What is done as the disk fills up.
+    pub disk: DiskLimits,
 }
 
 impl RealHostOptions {
@@ -68,7 +67,7 @@ impl RealHostOptions {
             allow_ssh: false,
             helper_socket: install::HELPER_SOCKET.into(),
             runtime_dir: install::RUNTIME_DIR.into(),
-            keep_free: Quantity::default(),
+            disk: DiskLimits::default(),
         }
     }
 }
@@ -104,7 +103,9 @@ impl RealHost {
             },
             changed: Arc::new(Notify::new()),
             exits: super::exit_watch::ExitWatch::default(),
-            keep_free: options.keep_free.bytes(),
+            disk: options.disk,
+            unbacked: AtomicU64::new(0),
+            any_paused: AtomicBool::new(false),
             trash: trash_list::TrashCache::default(),
             writeback: Writeback::default(),
         });
@@ -161,6 +162,7 @@ impl RealHost {
     /// Watches and attends what runs, and takes over what agents said.
     async fn listen_in(&self, observed: &mut Observed, vms: &[VmIntent]) {
         let ipv6 = self.shared.has_ipv6();
+        self.shared.note_paused(observed);
         for (uid, vm) in &mut observed.vms {
             let Presence::Present(vmm) = &vm.vmm else {
                 continue;

@@ -67,7 +67,7 @@ impl Shared {
             initrd: spec.initrd.as_ref().map(source),
             agent: self.install.agent.clone(),
             images: self.layout.images(),
-            keep_free: self.keep_free,
+            keep_free: self.keep_free(),
         })
     }
 

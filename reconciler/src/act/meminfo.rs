@@ -51,8 +51,6 @@ mod tests {
     #[test]
     fn the_kernels_own_is_understood() {
         let meminfo = read().unwrap();
-        for field in ["MemAvailable", "Dirty", "Writeback"] {
-            meminfo.bytes(field).unwrap();
-        }
+        meminfo.bytes("MemAvailable").unwrap();
     }
 }

@@ -29,6 +29,7 @@ mod shutdown;
 mod tests;
 mod trash;
 mod trash_list;
+mod unwritten;
 mod vmm;
 pub(crate) mod work_disk;
 mod writeback;

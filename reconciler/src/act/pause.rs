@@ -1,9 +1,11 @@
 //! Pausing guests, and letting them go on.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use banger_agent_protocol::AgentRequest;
+use banger_core::observed::{Instance, Observed};
 use banger_core::seam::StepError;
 use banger_protocol::VmUid;
 use banger_protocol::install::socket;
@@ -21,12 +23,22 @@ const WRITTEN: Duration = Duration::from_secs(30);
 const CLOCK: Duration = Duration::from_secs(5);
 
 impl Shared {
+    /// Whether a guest stands still is seen with every observation.
+    pub(super) fn note_paused(&self, observed: &Observed) {
+        let paused = observed.vms.values().any(|vm| {
+            let vmm = vm.vmm.present();
+            vmm.is_some_and(|vmm| vmm.instance == Instance::Paused)
+        });
+        self.any_paused.store(paused, Ordering::Relaxed);
+    }
+
     /// The pulse goes first: a guest that stands still misses no ping.
     pub(super) async fn pause_guest(&self, uid: VmUid) -> Result<(), StepError> {
         if let Some(attendant) = self.attendants.get(uid) {
             attendant.hold_pulse(true);
         }
         self.set_vm_state(uid, VmState::Paused).await?;
+        self.any_paused.store(true, Ordering::Relaxed);
         // While the ballast gives room. A disk that is too slow for it is no reason to
         // have the guest run on.
         if !self.writeback.all(WRITTEN).await {

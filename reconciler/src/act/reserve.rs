@@ -2,117 +2,214 @@
 //!
 //! A write for which there is no room makes the snapshot invalid, and costs the guest
 //! its whole root disk. Guests are paused before that, but somebody may take all that
-//! is left between two looks. So that the guest can go on writing until it is paused,
-//! the next blocks of its store are allocated ahead: which those are is known, for the
-//! kernel fills a store from its beginning to its end
-//! (`drivers/md/dm-snap-persistent.c`, `next_free`).
+//! is left between two looks, and what a guest wrote is written down later. So the next
+//! blocks of its store are allocated ahead: enough for what is unwritten, and some more
+//! to go on until it is paused. Which blocks those are is known, for the kernel fills a
+//! store from its beginning to its end (`drivers/md/dm-snap-persistent.c`, `next_free`).
 //!
 //! Guarantees: what a store holds isn't touched (fallocate(2) only fills holes, and
 //! nothing is ever given back: a hole punched a block too early would be the guest's
-//! loss). No reserve is the reason for which a guest is paused.
+//! loss). No reserve is the reason for which a guest is paused or stays so. What could
+//! not be allocated for what is unwritten counts as taken ([`Shared::unbacked`]).
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use banger_core::pressure::DiskLimits;
 use banger_protocol::VmUid;
-use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
 
+use super::layout::Layout;
 use super::shared::Shared;
+use super::{room, unwritten};
 use crate::sparse;
 
-/// So much is ahead of the guest after a look, in bytes.
+/// So much more than what is unwritten is ahead of a guest after a look, in bytes.
 pub(super) const AHEAD: u64 = 32 << 20;
-/// So little has to be left of it to allocate more.
-pub(super) const AGAIN: u64 = AHEAD / 2;
+/// So little of it has to be left to allocate more.
+const AGAIN: u64 = AHEAD / 2;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the disk may take for what paused guests left unwritten.
+const WRITTEN: Duration = Duration::from_secs(30);
 
 /// A store, as it was last seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reserve {
+struct Reserve {
+    /// Its file: device and inode. Another one has another reserve.
+    file: (u64, u64),
     /// Where what was written ends.
-    pub(super) written: u64,
-    /// Where what is allocated ends.
-    pub(super) allocated: u64,
+    written: u64,
+    /// Where what is allocated ends, as far as is known.
+    allocated: u64,
+}
+
+impl Reserve {
+    fn ahead(&self) -> u64 {
+        self.allocated.saturating_sub(self.written)
+    }
+}
+
+/// What was learned of a VM.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ward {
+    reserve: Reserve,
+    /// Its file system can't allocate (fallocate(2), EOPNOTSUPP).
+    hopeless: bool,
+    /// That something fails was said.
+    told: bool,
 }
 
 /// Looks after the root disks of running VMs until the host is dropped.
 pub(super) async fn keep(host: Weak<Shared>) {
-    let mut reserves = BTreeMap::new();
+    let mut wards = BTreeMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(host) = host.upgrade() else {
             return;
         };
-        let running = host.handles.running();
-        let layout = host.layout.clone();
-        let keep_free = host.keep_free;
-        drop(host);
+        let paused = host.any_paused.load(Ordering::Relaxed);
+        let look = Look {
+            running: host.handles.running(),
+            layout: host.layout.clone(),
+            limits: host.disk,
+            keep_free: host.keep_free(),
+            // They write nothing, and wait for room.
+            allocate: !paused,
+        };
         let looking = tokio::task::spawn_blocking(move || {
-            reserves.retain(|uid, _| running.contains(uid));
-            for uid in running {
-                look(&layout.cow(uid), uid, &mut reserves, keep_free);
-            }
-            reserves
+            let seen = look.at_all(&mut wards);
+            (wards, seen)
         });
-        match looking.await {
-            Ok(seen) => reserves = seen,
-            Err(_) => return,
+        let Ok((again, seen)) = looking.await else {
+            return;
+        };
+        wards = again;
+        host.unbacked.store(seen.unbacked, Ordering::Relaxed);
+        // A pause ends with that; its daemon may have died before, or the disk was
+        // too slow for it.
+        if paused && seen.unwritten > 0 {
+            host.writeback.all(WRITTEN).await;
         }
     }
 }
 
-/// A store for which it fails, as on a file system that can't allocate, is left alone
-/// until the VM is started again.
-fn look(store: &Path, uid: VmUid, reserves: &mut BTreeMap<VmUid, Option<Reserve>>, keep_free: u64) {
-    let Some(last) = *reserves.entry(uid).or_insert(Some(Reserve::default())) else {
-        return;
-    };
-    let next = extend(store, last, keep_free);
-    if let Err(error) = &next
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(vm = %uid, store = %store.display(), %error, "no room is kept ahead of it");
-    }
-    reserves.insert(uid, next.ok());
+struct Look {
+    running: Vec<VmUid>,
+    layout: Layout,
+    limits: DiskLimits,
+    keep_free: u64,
+    allocate: bool,
 }
 
-/// Allocates what is to be ahead, if there is room for that.
-pub(super) fn extend(store: &Path, last: Reserve, keep_free: u64) -> io::Result<Reserve> {
+/// Of all VMs together, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    unwritten: u64,
+    /// What of it has no room of its own.
+    unbacked: u64,
+}
+
+impl Look {
+    fn at_all(&self, wards: &mut BTreeMap<VmUid, Ward>) -> Seen {
+        wards.retain(|uid, _| self.running.contains(uid));
+        let mut seen = Seen::default();
+        let mut left = self.left();
+        for uid in &self.running {
+            let ward = wards.entry(*uid).or_default();
+            let (unwritten, ahead) = self.at(*uid, ward, &mut left).unwrap_or_else(|error| {
+                if !ward.told {
+                    tracing::warn!(vm = %uid, %error, "no room is kept ahead of its root disk");
+                }
+                ward.told = true;
+                // What can't be read takes nothing.
+                (0, 0)
+            });
+            seen.unwritten = seen.unwritten.saturating_add(unwritten);
+            let unbacked = unwritten.saturating_sub(ahead);
+            seen.unbacked = seen.unbacked.saturating_add(unbacked);
+        }
+        seen
+    }
+
+    /// What may be allocated.
+    fn left(&self) -> u64 {
+        match room::read(&self.layout) {
+            Ok(room) if self.allocate => {
+                let headroom = room.headroom(self.limits.ballast).bytes();
+                headroom.saturating_sub(self.keep_free)
+            }
+            _ => 0,
+        }
+    }
+
+    /// What is unwritten of a VM's, and what its store has ahead for that.
+    fn at(&self, uid: VmUid, ward: &mut Ward, left: &mut u64) -> io::Result<(u64, u64)> {
+        let unwritten = unwritten::of(uid)?;
+        if ward.hopeless {
+            return Ok((unwritten, 0));
+        }
+        match extend(&self.layout.cow(uid), ward.reserve, unwritten, left) {
+            Ok(reserve) => {
+                ward.reserve = reserve;
+                // Some of it may be for the work disk, of which nobody knows where it
+                // will be written.
+                let alone = !self.layout.work(uid).exists();
+                Ok((unwritten, if alone { reserve.ahead() } else { 0 }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((unwritten, 0)),
+            Err(error) => {
+                ward.hopeless = error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Allocates what is to be ahead, if so much is left.
+fn extend(store: &Path, last: Reserve, unwritten: u64, left: &mut u64) -> io::Result<Reserve> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(store)?;
-    let length = file.metadata()?.len();
+    let found = file.metadata()?;
+    let (length, id) = (found.len(), (found.dev(), found.ino()));
+    let last = match last.file == id {
+        true => last,
+        false => Reserve {
+            file: id,
+            ..Reserve::default()
+        },
+    };
     let written = sparse::end_of_data(&file, last.written, length)?;
-    let next = Reserve { written, ..last };
-    let wanted = (written + AHEAD).min(length);
-    if last.allocated >= wanted.min(written + AGAIN) || !has_room(&file, keep_free)? {
-        return Ok(next);
+    let seen = Reserve { written, ..last };
+    let until = |ahead: u64| written.saturating_add(ahead).min(length);
+    let from = seen.allocated.max(written);
+    let wanted = until(AHEAD.saturating_add(unwritten));
+    let more = wanted.saturating_sub(from);
+    let enough = seen.allocated >= until(AGAIN.saturating_add(unwritten));
+    if enough || more == 0 || more > *left {
+        return Ok(seen);
     }
-    fallocate(&file, FallocateFlags::KEEP_SIZE, written, wanted - written)?;
+    fallocate(&file, FallocateFlags::KEEP_SIZE, from, more)?;
+    *left -= more;
     Ok(Reserve {
         allocated: wanted,
-        ..next
+        ..seen
     })
-}
-
-/// fallocate(2) may take all that is left before it fails.
-fn has_room(file: &File, keep_free: u64) -> io::Result<bool> {
-    let found = fstatvfs(file)?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    Ok(free >= keep_free.saturating_add(AHEAD))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 
@@ -134,25 +231,31 @@ mod tests {
         store.as_file().metadata().unwrap().blocks() * 512 / MIB
     }
 
+    /// Where what is written and what is allocated end, in MiB.
+    fn ends(reserve: Reserve) -> (u64, u64) {
+        (reserve.written / MIB, reserve.allocated / MIB)
+    }
+
+    fn extended(store: &tempfile::NamedTempFile, last: Reserve, unwritten: u64) -> Reserve {
+        extend(store.path(), last, unwritten * MIB, &mut (1 << 40)).unwrap()
+    }
+
     #[test]
     fn the_next_blocks_are_allocated_and_nothing_else_changes() {
         let store = store(128 * MIB);
         write(&store, 0, 1);
-        let first = extend(store.path(), Reserve::default(), 0).unwrap();
-        assert_eq!((first.written, first.allocated), (MIB, 33 * MIB));
-        assert_eq!(held(&store), 33);
-        // The guest writes, and it is looked again only when half of it is gone.
+        let first = extended(&store, Reserve::default(), 0);
+        assert_eq!((ends(first), held(&store)), ((1, 33), 33));
+        // The guest writes, and more is allocated only when half of it is gone.
         write(&store, 1, 10);
-        let second = extend(store.path(), first, 0).unwrap();
-        assert_eq!((second.written, second.allocated), (11 * MIB, 33 * MIB));
+        let second = extended(&store, first, 0);
+        assert_eq!(ends(second), (11, 33));
         write(&store, 11, 10);
-        let third = extend(store.path(), second, 0).unwrap();
-        assert_eq!((third.written, third.allocated), (21 * MIB, 53 * MIB));
-        assert_eq!(held(&store), 53);
-        assert_eq!(extend(store.path(), third, 0).unwrap(), third);
+        let third = extended(&store, second, 0);
+        assert_eq!((ends(third), held(&store)), ((21, 53), 53));
+        assert_eq!(extended(&store, third, 0), third);
         // The next daemon knows nothing, and allocates nothing twice.
-        let anew = extend(store.path(), Reserve::default(), 0).unwrap();
-        assert_eq!(anew, third);
+        assert_eq!(extended(&store, Reserve::default(), 0), third);
         assert_eq!(held(&store), 53);
         let all = std::fs::read(store.path()).unwrap();
         assert_eq!(all.len() as u64, 128 * MIB);
@@ -162,37 +265,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unwritten_has_room_beside_it() {
+        let store = store(256 * MIB);
+        write(&store, 0, 1);
+        let first = extended(&store, Reserve::default(), 100);
+        assert_eq!((ends(first), held(&store)), ((1, 133), 133));
+        // Written meanwhile, or thought better of: what is allocated stays.
+        let second = extended(&store, first, 0);
+        assert_eq!((ends(second), held(&store)), ((1, 133), 133));
+        assert_eq!(ends(extended(&store, second, 110)), (1, 133));
+        assert_eq!(ends(extended(&store, second, 117)), (1, 150));
+    }
+
+    #[test]
     fn a_store_ends_where_it_ends() {
         let store = store(8 * MIB);
         write(&store, 0, 1);
-        let reserve = extend(store.path(), Reserve::default(), 0).unwrap();
-        assert_eq!(reserve.allocated, 8 * MIB);
+        let reserve = extended(&store, Reserve::default(), 0);
+        assert_eq!(ends(reserve), (1, 8));
         write(&store, 1, 7);
-        let full = extend(store.path(), reserve, 0).unwrap();
-        assert_eq!((full.written, full.allocated), (8 * MIB, 8 * MIB));
+        assert_eq!(ends(extended(&store, reserve, 50)), (8, 8));
+        // Nor is there anything to allocate for one who knows nothing of it.
+        assert_eq!(ends(extended(&store, Reserve::default(), 50)), (8, 0));
         assert_eq!(store.as_file().metadata().unwrap().len(), 8 * MIB);
+    }
+
+    #[test]
+    fn another_file_has_a_reserve_of_its_own() {
+        let (old, new) = (store(128 * MIB), store(128 * MIB));
+        write(&old, 0, 60);
+        let reserve = extended(&old, Reserve::default(), 0);
+        assert_eq!(ends(reserve), (60, 92));
+        write(&new, 0, 1);
+        assert_eq!(ends(extended(&new, reserve, 0)), (1, 33));
+        assert_eq!(held(&new), 33);
     }
 
     #[test]
     fn what_guests_are_paused_for_is_left_alone() {
         let store = store(128 * MIB);
         write(&store, 0, 1);
-        let reserve = extend(store.path(), Reserve::default(), 1 << 62).unwrap();
-        assert_eq!((reserve.written, reserve.allocated), (MIB, 0));
-        assert_eq!(held(&store), 1);
+        let mut left = 32 * MIB - 1;
+        let reserve = extend(store.path(), Reserve::default(), 0, &mut left).unwrap();
+        assert_eq!((ends(reserve), held(&store)), ((1, 0), 1));
+        left += 1;
+        let reserve = extend(store.path(), reserve, 0, &mut left).unwrap();
+        assert_eq!((ends(reserve), left), ((1, 33), 0));
     }
 
     #[test]
-    fn a_store_that_cannot_be_had_is_left_alone() {
+    fn a_link_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
-        let (uid, path): (VmUid, _) = (
-            "01900000-0000-7000-8000-000000000001".parse().unwrap(),
-            directory.path().join("root.cow"),
-        );
-        let mut reserves = BTreeMap::new();
-        look(&path, uid, &mut reserves, 0);
-        assert_eq!(reserves[&uid], None);
-        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-        assert!(extend(&path, Reserve::default(), 0).is_err());
+        let path = directory.path().join("root.cow");
+        let elsewhere = store(8 * MIB);
+        std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
+        assert!(extend(&path, Reserve::default(), 0, &mut (1 << 40)).is_err());
+        assert_eq!(held(&elsewhere), 0);
     }
 }

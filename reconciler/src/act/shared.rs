@@ -1,9 +1,10 @@
 //! What steps and observations share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use banger_core::pressure::{DiskLimits, Pressure};
 use banger_protocol::inventory::Process;
 use banger_protocol::{Install, Ula, VmUid};
 use tokio::sync::Notify;
@@ -39,13 +40,26 @@ pub(super) struct Shared {
     pub(super) own_files: OwnFiles,
     pub(super) changed: Arc<Notify>,
     pub(super) exits: ExitWatch,
-    /// Bytes of the disk that imports leave alone; with less guests are paused.
-    pub(super) keep_free: u64,
+    /// What is done as the disk fills up.
+    pub(super) disk: DiskLimits,
+    /// Bytes that guests wrote and that have no block of the disk yet
+    /// ([`super::reserve`]).
+    pub(super) unbacked: AtomicU64,
+    /// Whether a guest was paused when it was last seen.
+    pub(super) any_paused: AtomicBool,
     pub(super) trash: TrashCache,
     pub(super) writeback: Writeback,
 }
 
 impl Shared {
+    /// With less than that of the disk guests are paused: so much is left alone.
+    pub(super) fn keep_free(&self) -> u64 {
+        self.disk
+            .end_of(Pressure::Guests)
+            .unwrap_or_default()
+            .bytes()
+    }
+
     /// Whether guests have IPv6, as far as the host is concerned.
     pub(super) fn has_ipv6(&self) -> bool {
         self.ula.is_some() && self.ipv6.load(Ordering::Relaxed)

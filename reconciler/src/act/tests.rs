@@ -542,42 +542,14 @@ fn a_ballast_that_does_not_fit_is_not_tried() {
 }
 
 #[test]
-fn what_is_unwritten_is_written_where_it_decides() {
-    let decides = |free, unwritten, asked| {
-        let room = Room {
-            free: Quantity::from_mib(free),
-            ballast: Quantity::default(),
-        };
-        room::Seen {
-            room,
-            unwritten: unwritten * MIB,
-        }
-        .decides(768 * MIB, asked)
+fn what_will_take_room_is_not_free() {
+    let room = Room {
+        free: Quantity::from_mib(600),
+        ballast: Quantity::from_mib(256),
     };
-    // Enough for either, or too little for a look to matter.
-    assert!(!decides(1000, 200, true));
-    assert!(!decides(1000, 200, false));
-    assert!(!decides(500, 3, true));
-    // It is the unwritten that makes it too little.
-    assert!(decides(1000, 300, true));
-    assert!(decides(500, 300, true));
-    assert!(decides(0, 16, true));
-    // A daemon that came after one that paused guests.
-    assert!(decides(500, 3, false));
-}
-
-#[test]
-fn what_is_not_written_in_time_counts_as_taken() {
-    let seen = |free, unwritten| room::Seen {
-        room: Room {
-            free: Quantity::from_mib(free),
-            ballast: Quantity::from_mib(256),
-        },
-        unwritten: unwritten * MIB,
-    };
-    let room = seen(600, 200).as_if_written();
-    assert_eq!((room.free.mib(), room.ballast.mib()), (400, 256));
-    assert_eq!(seen(100, 200).as_if_written().free.mib(), 0);
+    let left = room::less(room, 200 * MIB);
+    assert_eq!((left.free.mib(), left.ballast.mib()), (400, 256));
+    assert_eq!(room::less(room, 601 * MIB).free.mib(), 0);
 }
 
 #[test]

@@ -1,12 +1,5 @@
-//! What was written and is in the kernel's memory still.
-//!
-//! A guest writes into the page cache of its block device, of which the file system
-//! below it knows nothing: a block takes room only once the kernel writes it down. If
-//! there is none by then the snapshot is invalid, and with it the guest's root disk. So
-//! what isn't written down yet counts as taken, and where that decides, the kernel is
-//! asked to write it.
+//! Having the kernel write down what it has in memory.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,15 +7,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-
-use super::meminfo;
-
-/// Bytes that the kernel has yet to write, whoever wrote them: it doesn't tell which
-/// file system they go to.
-pub(super) fn unwritten() -> io::Result<u64> {
-    let now = meminfo::read()?;
-    Ok(now.bytes("Dirty")?.saturating_add(now.bytes("Writeback")?))
-}
 
 /// Has the kernel write down all that was written.
 pub(super) struct Writeback {
@@ -68,12 +52,6 @@ impl Writeback {
         };
         timeout(limit, written).await.unwrap_or(false)
     }
-
-    /// Whether it was ever asked for: a daemon before this one may have paused guests
-    /// and died.
-    pub(super) fn asked(&self) -> bool {
-        self.begun.load(Ordering::SeqCst) > 0
-    }
 }
 
 #[cfg(test)]
@@ -92,7 +70,6 @@ mod tests {
             COUNT.fetch_add(1, Ordering::SeqCst);
             sleep(Duration::from_millis(200));
         });
-        assert!(!writeback.asked());
         let first = writeback.all(LONG);
         let later = async {
             while COUNT.load(Ordering::SeqCst) == 0 {
@@ -104,7 +81,6 @@ mod tests {
         let (first, later) = tokio::join!(first, later);
         assert!(first && later.into_iter().all(|written| written));
         assert_eq!(COUNT.load(Ordering::SeqCst), 2);
-        assert!(writeback.asked());
     }
 
     #[tokio::test]
@@ -120,10 +96,5 @@ mod tests {
         assert_eq!(COUNT.load(Ordering::SeqCst), 1);
         assert!(writeback.all(LONG).await);
         assert_eq!(COUNT.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn the_kernel_tells_what_is_unwritten() {
-        unwritten().unwrap();
     }
 }

@@ -18,7 +18,6 @@ use banger::server::{Identity, Socket, serve};
 use banger::store::Store;
 use banger::systemd;
 use banger_core::config::Config;
-use banger_core::pressure::Pressure;
 use banger_core::seam::Host;
 use banger_core::status::Paths;
 use banger_protocol::{Install, Ula, install};
@@ -97,7 +96,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let landlock = settled.rules().enforce();
     landlock.log();
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't start")?;
-    runtime.block_on(start(settled, landlock))
+    let ended = runtime.block_on(start(settled, landlock));
+    // A disk that doesn't answer keeps a thread, and would keep all of it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// What arguments, configuration and installation come to.
@@ -219,8 +221,7 @@ async fn start(settled: Settled, landlock: Landlock) -> anyhow::Result<()> {
     };
     let mut options = RealHostOptions::installed(installed.clone(), home);
     options.state_dir = state_dir;
-    let guests = config.disk.limits().end_of(Pressure::Guests);
-    options.keep_free = guests.unwrap_or_default();
+    options.disk = config.disk.limits();
     options.dns = config.dns.enabled;
     options.ula = ula;
     options.allow_ssh = config.file_sync.allow_ssh;

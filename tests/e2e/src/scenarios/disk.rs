@@ -11,8 +11,17 @@ const SOON: Duration = Duration::from_secs(60);
 const STATE: &str = "/var/lib/banger";
 /// Beside the state directory, on the same file system.
 const FILL: &str = "/var/lib/banger-e2e-fill";
-/// How often the kernel looks for what to write down, in centiseconds; 0: never.
-const WRITEBACK: &str = "/proc/sys/vm/dirty_writeback_centisecs";
+/// Bytes.
+const UNWRITTEN: u64 = 48 << 20;
+/// How often the kernel looks for what to write down, and how much of its memory it
+/// leaves unwritten (the kernel's `Documentation/admin-guide/sysctl/vm.rst`).
+const WRITEBACK: [&str; 3] = [
+    "dirty_writeback_centisecs",
+    "dirty_ratio",
+    "dirty_background_ratio",
+];
+/// It looks never, and writes only what it is asked to.
+const LAZY: [&str; 3] = ["0", "90", "80"];
 
 pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
@@ -27,15 +36,7 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
     ensure!(same.trim() == "same", "{STATE} is a file system of its own");
     lab.until("the ballast", &ballast(256), SOON)?;
 
-    let writeback = lab.root(&format!("cat {WRITEBACK}"))?;
-    let result = full(lab, pid);
-    // Whatever came of it, no other scenario is to find a full disk, or a kernel
-    // that writes nothing down.
-    lab.root(&format!(
-        "rm -f {FILL}* {STATE}/fill; echo {} > {WRITEBACK}",
-        writeback.trim()
-    ))?;
-    result?;
+    lazily(lab, |lab| full(lab, pid))?;
 
     lab.ready("web")?;
     lab.ready("late")?;
@@ -52,13 +53,7 @@ pub(super) fn fills_up(lab: &mut Lab) -> Result<()> {
         (host - guest).abs() < 30,
         "the guest's clock is at {guest}, the host's at {host}"
     );
-    // All that it wrote, before and after, is there: read from the disk, not from
-    // its memory.
-    lab.guest(
-        "web",
-        "pkill -f '[b]usy-writer'; cd /var/busy && sync && echo 3 > /proc/sys/vm/drop_caches && \
-         [ $(ls | wc -l) -gt 2 ] && cat * | tr -d x | cmp - /dev/null",
-    )?;
+    busy_wrote(lab)?;
     unharmed(lab)?;
     lab.until("the ballast is back", &ballast(256), SOON)?;
     let events = lab.owner("banger events vm/web")?;
@@ -74,35 +69,57 @@ pub(super) fn full_at_once(lab: &mut Lab) -> Result<()> {
     lab.vm("web", "")?;
     let pid = lab.pid("web")?;
     lab.until("the ballast", &ballast(256), SOON)?;
-    start(
-        lab,
-        "small-writer",
-        "while :; do date >> /var/small; sync; sleep 0.02; done",
-    )?;
-    lab.until(
-        "the guest writes",
-        "su owner -c 'banger vm ssh web -- test -s /var/small'",
-        SOON,
-    )?;
-    let result = at_once(lab, pid);
-    lab.root(&format!("rm -f {FILL}*"))?;
-    result?;
+    lazily(lab, |lab| at_once(lab, pid))?;
     lab.ready("web")?;
-    lab.guest(
-        "web",
-        "pkill -f '[s]mall-writer'; sync && echo 3 > /proc/sys/vm/drop_caches && \
-         [ $(grep -c . /var/small) -gt 2 ] && ! grep -v : /var/small",
-    )?;
+    busy_wrote(lab)?;
     unharmed(lab)
 }
 
+/// Does this under a kernel that writes nothing down by itself. Whatever comes of it,
+/// no other scenario is to find that, or a full disk.
+fn lazily(lab: &Lab, work: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let set = |values: &[&str]| -> Result<String> {
+        let pairs = WRITEBACK.iter().zip(values);
+        let lines = pairs.map(|(name, value)| format!("echo {value} > /proc/sys/vm/{name}; "));
+        lab.root(&lines.collect::<String>())
+    };
+    let before = lab.root(&format!("cd /proc/sys/vm && cat {}", WRITEBACK.join(" ")))?;
+    set(&LAZY)?;
+    let result = work(lab);
+    lab.root(&format!("rm -f {FILL}* {STATE}/fill"))?;
+    set(&before.lines().collect::<Vec<_>>())?;
+    result
+}
+
+/// All that the busy guest wrote, before and after, is there: read from the disk, not
+/// from its memory. Only the last file may be a piece of one.
+fn busy_wrote(lab: &Lab) -> Result<()> {
+    lab.guest(
+        "web",
+        "pkill -f '[b]usy-writer'; cd /var/busy && sync && \
+         echo 3 > /proc/sys/vm/drop_caches && [ $(ls | wc -l) -gt 2 ] && \
+         [ $(find . -type f -size -1048576c | wc -l) -le 1 ] && \
+         cat * | tr -d x | cmp - /dev/null",
+    )?;
+    Ok(())
+}
+
 fn at_once(lab: &Lab, pid: u32) -> Result<()> {
-    // To the last block, or to the last MiB that a map of so large a file leaves. At
-    // once after it the daemon may have given the ballast up: that is its own.
+    busy(lab, "0")?;
+    let uid = lab.field("web", ".metadata.uid")?;
+    // More of it unwritten than the least that its root disk has ahead, and all of that
+    // is written at once. To the last block, or to the last MiB that the map of so large
+    // a file leaves; right after it the daemon may have given the ballast up.
     lab.root(&format!(
-        "free=$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9); \
+        "stat=/sys/fs/cgroup/banger.slice/banger-vm-{uid}.service/memory.stat; \
+         for i in $(seq 300); do \
+           dirty=$(sed -n 's/^file_dirty //p' $stat); [ $dirty -lt {UNWRITTEN} ] || break; \
+           sleep 0.1; \
+         done; \
+         [ $dirty -ge {UNWRITTEN} ] || {{ echo only $dirty unwritten >&2; exit 1; }}; \
+         free=$(df --output=avail -B 1 {STATE} | tail -n 1 | tr -dc 0-9); \
          fallocate -l $((free - (free % 4096))) {FILL}-all || \
-         fallocate -l $((free - (1 << 20))) {FILL}-all || exit 1; \
+         fallocate -l $((free - (1 << 20))) {FILL}-all || exit 1; sync; \
          dd if=/dev/zero of={FILL}-rest bs=4k count=256 status=none 2>/dev/null; true"
     ))?;
     // Its condition can't be told where nothing can be written, not even systemd's
@@ -150,7 +167,7 @@ fn full(lab: &Lab, pid: u32) -> Result<()> {
         "what ran runs no more"
     );
 
-    busy(lab)?;
+    busy(lab, "0.1")?;
     leave(lab, 2, 300)?;
     let paused = "su owner -c 'banger get vm web -o json' | jq -e '.status.phase == \"Paused\"' \
                   >/dev/null";
@@ -218,16 +235,16 @@ fn to_the_last_block(lab: &Lab, pid: u32) -> Result<()> {
 }
 
 /// The guest writes and writes, past its own memory, to where it never wrote: all of
-/// it is new to the snapshot. The kernel is to leave that in its memory for as long as
-/// it likes.
-fn busy(lab: &Lab) -> Result<()> {
-    lab.root(&format!("echo 0 > {WRITEBACK}"))?;
+/// it is new to the snapshot. It asks for none of it to be on the disk.
+fn busy(lab: &Lab, pause: &str) -> Result<()> {
     start(
         lab,
         "busy-writer",
-        "mkdir /var/busy; tr '\\0' x < /dev/zero | head -c 1M > /dev/shm/piece; i=0; \
-         while [ $i -lt 400 ]; do i=$((i + 1)); \
-         dd if=/dev/shm/piece of=/var/busy/$i oflag=direct bs=1M; sleep 0.1; done",
+        &format!(
+            "mkdir /var/busy; tr '\\0' x < /dev/zero | head -c 1M > /dev/shm/piece; i=0; \
+             while [ $i -lt 800 ]; do i=$((i + 1)); \
+             dd if=/dev/shm/piece of=/var/busy/$i oflag=direct bs=1M; sleep {pause}; done"
+        ),
     )?;
     lab.until(
         "the guest writes",
