@@ -97,5 +97,7 @@ impl Uninstall {
 fn disable(units: [&str; 2]) {
     for unit in units {
         program::try_run("systemctl", &["disable", "--quiet", "--now", unit]);
+        // systemd lists one that failed until it is told to forget it.
+        program::try_run("systemctl", &["reset-failed", unit]);
     }
 }
