@@ -11,14 +11,13 @@ use banger_protocol::VmUid;
 use banger_protocol::install::socket;
 
 use super::shared::Shared;
+use super::writeback::PATIENCE;
 use crate::firecracker::socket::connect;
 use crate::firecracker::{ApiError, Client, VmState};
 use crate::guest::{agent, config};
 
 /// How long Firecracker may take; it waits for every processor of the guest.
 const REQUEST: Duration = Duration::from_secs(10);
-/// How long the disk may take for what guests have written.
-const WRITTEN: Duration = Duration::from_secs(30);
 /// How long the agent may take to set its clock.
 const CLOCK: Duration = Duration::from_secs(5);
 
@@ -41,8 +40,8 @@ impl Shared {
         self.any_paused.store(true, Ordering::Relaxed);
         // While the ballast gives room. A disk that is too slow for it is no reason to
         // have the guest run on.
-        if !self.writeback.all(WRITTEN).await {
-            tracing::warn!(vm = %uid, "what it wrote isn't on the disk after {WRITTEN:?}");
+        if !self.writeback.all(PATIENCE).await {
+            tracing::warn!(vm = %uid, "what it wrote isn't on the disk after {PATIENCE:?}");
         }
         Ok(())
     }

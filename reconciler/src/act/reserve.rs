@@ -28,17 +28,16 @@ use rustix::io::Errno;
 
 use super::layout::Layout;
 use super::shared::Shared;
+use super::writeback::PATIENCE;
 use super::{room, unwritten};
 use crate::sparse;
 
 /// So much more than what is unwritten is ahead of a guest after a look, in bytes.
-pub(super) const AHEAD: u64 = 32 << 20;
+const AHEAD: u64 = 32 << 20;
 /// So little of it has to be left to allocate more.
 const AGAIN: u64 = AHEAD / 2;
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the disk may take for what paused guests left unwritten.
-const WRITTEN: Duration = Duration::from_secs(30);
 
 /// A store, as it was last seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +95,7 @@ pub(super) async fn keep(host: Weak<Shared>) {
         // A pause ends with that; its daemon may have died before, or the disk was
         // too slow for it.
         if paused && seen.unwritten > 0 {
-            host.writeback.all(WRITTEN).await;
+            host.writeback.all(PATIENCE).await;
         }
     }
 }

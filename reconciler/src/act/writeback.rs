@@ -8,6 +8,9 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+/// How long the disk may take for what paused guests wrote.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Has the kernel write down all that was written.
 pub(super) struct Writeback {
     write: fn(),

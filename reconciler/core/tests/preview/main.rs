@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use banger_core::admit::{Admission, Rules, admit};
-use banger_core::api::status::{ConditionStatus, ConditionType, Phase};
+use banger_core::api::status::{ConditionStatus, ConditionType, ObjectStatus, Phase};
 use banger_core::api::virtual_machine::RunPolicy;
 use banger_core::api::{Kind, Quantity};
 use banger_core::config::VmDefaults;
@@ -164,6 +164,29 @@ fn running(spec: &str) -> (Intents, Observed) {
         ..Observed::absent("boot")
     };
     (intents, observed)
+}
+
+fn paths() -> Paths {
+    Paths {
+        state_dir: PathBuf::from("/state"),
+        known_hosts: PathBuf::from("/home/known_hosts"),
+    }
+}
+
+/// Of the first VM, with nothing under way.
+fn status(intents: &Intents, observed: &Observed, admission: &Admission) -> ObjectStatus {
+    let view = View {
+        intents,
+        observed,
+        plan: &plan(intents, observed, CLOCK),
+        activity: &Activity::default(),
+        admission,
+        held: &BTreeMap::new(),
+        previous: &BTreeMap::new(),
+        paths: &paths(),
+        now: Timestamp::UNIX_EPOCH,
+    };
+    view.objects(Kind::VirtualMachine).remove(0).status
 }
 
 fn preview(from: &str, to: &str) -> DiffReport {
@@ -466,10 +489,7 @@ fn status_tells_ready_and_what_is_to_come() {
     let (before, observed) = running("vcpus: 1");
     let admission = take("vcpus: 2", &before);
     let planned = plan(&admission.intents, &observed, CLOCK);
-    let paths = Paths {
-        state_dir: PathBuf::from("/state"),
-        known_hosts: PathBuf::from("/home/known_hosts"),
-    };
+    let paths = paths();
     let (held, previous, activity) = (BTreeMap::new(), BTreeMap::new(), Activity::default());
     let view = View {
         intents: &admission.intents,
@@ -521,22 +541,7 @@ fn a_silent_guest_with_an_initrd_of_ones_own_is_told_apart() {
     }
     let admission = take("vcpus: 1", &intents);
     let ready = |intents: &Intents| {
-        let planned = plan(intents, &observed, CLOCK);
-        let view = View {
-            intents,
-            observed: &observed,
-            plan: &planned,
-            activity: &Activity::default(),
-            admission: &admission,
-            held: &BTreeMap::new(),
-            previous: &BTreeMap::new(),
-            paths: &Paths {
-                state_dir: PathBuf::from("/state"),
-                known_hosts: PathBuf::from("/home/known_hosts"),
-            },
-            now: Timestamp::UNIX_EPOCH,
-        };
-        let status = view.objects(Kind::VirtualMachine).remove(0).status;
+        let status = status(intents, &observed, &admission);
         assert_eq!(status.phase, Phase::Booting);
         let mut all = status.conditions.into_iter();
         let ready = all.find(|it| it.kind == ConditionType::Ready).unwrap();

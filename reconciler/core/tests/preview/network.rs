@@ -1,21 +1,15 @@
 //! What guests reach.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use banger_core::api::Kind;
 use banger_core::api::status::{ConditionStatus, ConditionType, Phase};
 use banger_core::diff::report;
 use banger_core::effect::Effect;
 use banger_core::intent::Intents;
 use banger_core::observed::{Observed, Presence};
 use banger_core::plan::{Clock, HostStep, plan};
-use banger_core::status::{Activity, Paths, View};
 use banger_protocol::inventory::Ipv6;
 use banger_protocol::{Family, Firewall, NetworkPolicy, Obstacle, Way};
-use jiff::Timestamp;
 
-use super::{CLOCK, running, take};
+use super::{CLOCK, running, status, take};
 
 #[test]
 fn an_egress_policy_is_taken_live_and_goes_to_the_helper_whole() {
@@ -124,23 +118,7 @@ fn a_firewall_in_the_way_is_a_condition() {
             obstacles,
             ..observed.clone()
         };
-        let planned = plan(intents, &observed, CLOCK);
-        let paths = Paths {
-            state_dir: PathBuf::from("/state"),
-            known_hosts: PathBuf::from("/home/known_hosts"),
-        };
-        let view = View {
-            intents,
-            observed: &observed,
-            plan: &planned,
-            activity: &Activity::default(),
-            admission: &admission,
-            held: &BTreeMap::new(),
-            previous: &BTreeMap::new(),
-            paths: &paths,
-            now: Timestamp::UNIX_EPOCH,
-        };
-        let status = view.objects(Kind::VirtualMachine).remove(0).status;
+        let status = status(intents, &observed, &admission);
         assert_eq!(status.phase, Phase::Ready);
         let mut all = status.conditions.into_iter();
         all.find(|it| it.kind == ConditionType::NetworkReady)
